@@ -113,8 +113,8 @@ stress-settings: install ## give roles and databases each of 180 settings an awk
 stress-kills: install ## kill each command at 80 random moments, check what it leaves (options: SEED=7 KILLS=1000)
 	$(BIN)/python -m tests.stress kills $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS))
 
-stress-capture: install ## capture a primary and a standby while pgbench writes (option: CAPTURES=100)
-	$(BIN)/python -m tests.stress.capture $(if $(CAPTURES),--captures $(CAPTURES))
+stress-capture: install ## capture a primary and a standby while pgbench writes (options: CAPTURES=100, PUBLISHED=FOLDER: capture SQL files instead)
+	$(BIN)/python -m tests.stress.capture $(if $(CAPTURES),--captures $(CAPTURES)) $(if $(PUBLISHED),--published $(PUBLISHED))
 
 stress-canary: install ## run every command in 1,600 ways with a password, and look for it in all outputs and files
 	$(BIN)/python -m tests.stress canary

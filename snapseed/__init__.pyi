@@ -27,6 +27,7 @@ from .generate.entity import entity as entity
 from .generate.entity import exactly as exactly
 from .generate.entity import fan_out as fan_out
 from .generate.entity import scale as scale
+from .generate.entity import spread as spread
 from .generate.request import resolve_request as resolve_request
 from .generate.rows import Items as Items
 from .generate.rows import Rows as Rows

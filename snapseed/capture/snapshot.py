@@ -16,11 +16,10 @@ from snapseed.capture.columns import ColumnName
 from snapseed.capture.connections import Readers, capturing, reading_with, show_rows, without_values
 from snapseed.capture.mask.masks import NO_MASKS, Masks
 from snapseed.capture.prepare import Source, chosen_tables, prepare
-from snapseed.capture.proof import prove
+from snapseed.capture.proof import prove, read_positions
 from snapseed.capture.read import CapturedTable, Reading, TableRows, read_parts, whole_table
 from snapseed.capture.request import CaptureRequest
 from snapseed.capture.schema import dump_schema
-from snapseed.capture.sequences import Positions, read_positions
 from snapseed.config import Environment, Project, mask_secret
 from snapseed.errors import ManifestError, SnapshotError, UsageError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
@@ -182,15 +181,15 @@ def _capture(
             with reading_with(target, leader, request, most=pieces, executor=executor, hides=hides) as readers:
                 captured = _read(target, readers, tables, how, tell)
             with phase(tell, "reading sequences"):
-                positions = Positions({}, ()) if request.schema_only else read_positions(leader, source, captured)
+                positions = {} if request.schema_only else read_positions(leader, source, captured)
             record = CaptureRecord(
                 schema=schema,
                 subset=subset is not None,
                 masked=masks.names,
                 server=source.identity.version,
-                sequences=positions.others,
+                sequences=positions.get(None, ()),
             )
-            entities = [_record(each, positions.entities.get(each.table.entity, ())) for each in captured]
+            entities = [_record(each, positions.get(each.table.entity, ())) for each in captured]
             manifest = _manifest(environment.snapshot, request, record, entities)
             written = Snapshot(staging.as_written, manifest)
             reasons = None if subset is None else _prove_subset(leader, subset, written, masks, tell)

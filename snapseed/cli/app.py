@@ -19,7 +19,7 @@ import typer
 
 from snapseed.cli import console, databases, differences, embeddings, snapshot_text, stores, text, verification
 from snapseed.cli.documents import document, failure
-from snapseed.cli.init import init
+from snapseed.cli.init import git_app, init
 from snapseed.cli.options import WRITES, Call, Commands, Only, entity_names, environment_names, in_manifests, in_project
 from snapseed.cli.progress import Meter
 from snapseed.config.settings import suggestion
@@ -38,6 +38,7 @@ app = typer.Typer(
 )
 app.add_typer(databases.db, name="db")
 app.add_typer(embeddings.queue_app, name="queue")
+app.add_typer(git_app)
 
 
 def main() -> None:

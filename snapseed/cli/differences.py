@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from snapseed.postgres.rowhash import TextKey
 
 _SIDE = "An environment, the name, folder or URL of a snapshot, REVISION:FOLDER, or the URL of a database"
+# GitHub takes 65,536 in a comment.
+_MOST_CHARACTERS = 65_000
 _STYLE = """
 :root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}
 table{border-collapse:collapse;margin:.5rem 0 2rem}caption{text-align:left;font-weight:600}
@@ -42,7 +45,7 @@ def diff(
         typer.Argument(
             metavar="B",
             help="What to compare it with, named like A. Without it, A is an environment: its database is compared with"
-            " its snapshot.",
+            " its snapshot. Or A is COMMIT..COMMIT: all snapshots of both.",
             autocompletion=environment_names,
         ),
     ] = None,
@@ -80,8 +83,11 @@ def diff(
 
 
 def _sides(call: Call, left: str | None, right: str | None) -> tuple[Side, Side]:
-    from snapseed.diff.sides import database_side, find_side, snapshot_side
+    from snapseed.diff.sides import commit_side, database_side, find_side, snapshot_side
 
+    if right is None and ".." in (left or ""):
+        first, _, last = (left or "").partition("..")
+        return commit_side(call.project, first), commit_side(call.project, last or "HEAD")
     if left is None or right is None:
         environment = call.of(left).environment
         return snapshot_side(environment), database_side(call.project, environment)
@@ -169,23 +175,34 @@ def as_csv(report: DiffReport) -> str:
     return "\n".join(",".join(row) for row in quoted)
 
 
-def as_markdown(report: DiffReport) -> str:
-    """A comment on GitHub: a table of counts, and the rows of each entity to be unfolded."""
+def as_markdown(report: DiffReport, most: int = _MOST_CHARACTERS) -> str:
+    """A comment on GitHub: a table of counts, and the rows of each entity to unfold, as many as there is room for."""
     lines = [f"### snapseed diff: {'no difference' if report.agrees else 'different'}", ""]
     lines += [f"- left: {cell(report.left)}", f"- right: {cell(report.right)}"]
     lines += [f"- {cell(str(difference))}" for difference in report.schema]
-    lines += ["", "| entity | removed | added | changed | columns |", "|---|--:|--:|--:|---|"]
-    for each in report.entities:
+    different = [each for each in report.entities if not each.agrees]
+    if different:
+        lines += ["", "| entity | removed | added | changed | columns |", "|---|--:|--:|--:|---|"]
+    for each in different:
         counts = f"{each.removed_count:,} | {each.added_count:,} | {each.changed_count:,}"
         lines.append(f"| {cell(each.entity)} | {counts} | {cell(', '.join(each.columns))} |")
-    for each in report.entities:
-        if cells := list(_cells(each)):
-            more = f", {hidden:,} more rows differ" if (hidden := _hidden(each)) else ""
-            lines += ["", f"<details><summary>{cell(each.entity)}{more}</summary>", ""]
-            lines += ["| | key | column | left | right |", "|---|---|---|---|---|"]
-            lines += [f"| {' | '.join(cell(cut(_shown(value))) for value in values)} |" for values in cells]
-            lines += ["", "</details>"]
-    return "\n".join([*lines, ""])
+    equal = len(report.entities) - len(different)
+    lines += ["", f"{equal} of {len(report.entities)} entities on both sides have the same rows."]
+    room = most - sum(len(line) + 1 for line in lines)
+    for each in different:
+        rows = [f"| {' | '.join(cell(cut(_shown(value))) for value in values)} |" for values in _cells(each)]
+        head = ["", f"<details><summary><code>{_escaped(each.entity)}</code></summary>", ""]
+        head += ["| | key | column | left | right |", "|---|---|---|---|---|"]
+        room -= sum(len(line) + 1 for line in head) + 80
+        fitting = rows[: sum(size <= room for size in accumulate(len(row) + 1 for row in rows))]
+        hidden = _hidden(each)
+        more = (
+            "There is no room for more." if len(fitting) < len(rows) else f"{hidden:,} more rows differ." * (hidden > 0)
+        )
+        if fitting:
+            room -= sum(len(row) + 1 for row in fitting)
+            lines += [*head, *fitting, "", more, "", "</details>"]
+    return "\n".join([*lines, ""])[:most]
 
 
 def as_html(report: DiffReport) -> str:

@@ -1,4 +1,4 @@
-"""`snapseed init`: a starter project, or a first project for the tables of a database, or for a copy of all of it.
+"""`snapseed init`: a starter project, or one for the tables of a database or a copy of it; `snapseed git setup`.
 
 A starter is a folder of `snapseed/starter`, and `git` there is what every project has. The example `media` is the
 project at the top of the repository, which the wheel carries, so that there is no second copy to maintain.
@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,7 +19,7 @@ import typer
 
 from snapseed.cli import console, snapshot_text
 from snapseed.cli.layout import wrapped
-from snapseed.cli.options import Verbose
+from snapseed.cli.options import Call, Verbose, in_project
 from snapseed.cli.progress import Meter
 from snapseed.config import find_project, interpolate, mask_secret, variable_of
 from snapseed.config.project import FILE_NAME
@@ -31,6 +31,7 @@ _STARTER = Path(__file__).resolve().parent.parent / "starter"
 _WORKFLOW = ".github/workflows/snapseed.yml"
 # What holds a URL with a password, unless a variable does already.
 _SOURCE = "SOURCE_URL"
+git_app = typer.Typer(name="git", help="Let git show and merge committed snapshots.", no_args_is_help=True)
 _FIRST = "snapseed generate && snapseed load   # rows for development"
 _NEXT = {
     "shop": (_FIRST, "snapseed generate test && pytest     # rows for tests and CI: snapshots/test"),
@@ -48,6 +49,19 @@ def init(
         str | None,
         typer.Option(metavar="URL", help="Write generators for the tables of this database instead of an example."),
     ] = None,
+    keep_rows: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TABLE", help="With --from-database: a lookup with the rows that it holds (repeat)."),
+    ] = None,
+    keep_small: Annotated[
+        bool, typer.Option("--keep-small", help="The same for all small tables without personal columns.")
+    ] = False,
+    include_filled: Annotated[
+        bool, typer.Option("--include-filled", help="Generators also for tables that hold rows.")
+    ] = False,
+    no_statistics: Annotated[
+        bool, typer.Option("--no-statistics", help="Take nothing from PostgreSQL's statistics of these tables.")
+    ] = False,
     capture: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Write a project for a copy of this database, and capture it."),
@@ -60,6 +74,9 @@ def init(
         if [example, from_database, capture].count(None) < 2:  # noqa: PLR2004 - of three
             names = "--example, --from-database and --capture exclude each other"
             raise UsageError(names, next_step="leave all but one of them out")
+        if from_database is None and (keep_rows or keep_small or include_filled or no_statistics):
+            names = "--keep-rows, --keep-small, --include-filled and --no-statistics need --from-database URL"
+            raise UsageError(names)
         if capture is not None:
             _capture(folder, capture)
         elif from_database is None:
@@ -67,12 +84,19 @@ def init(
             _write(folder, _files(name) | _files("git"))
             _show_next(folder, *_NEXT[name])
         else:
-            _write_for_database(folder, from_database)
+            _write_for_database(folder, from_database, keep_rows or (), keep_small, include_filled, not no_statistics)
 
 
-def _write_for_database(folder: Path, url: str) -> None:
+def _write_for_database(
+    folder: Path,
+    url: str,
+    keep_rows: Sequence[str],
+    keep_small: bool,
+    include_filled: bool,
+    statistics: bool,
+) -> None:
     try:
-        from snapseed.scaffold.project import scaffold_project
+        from snapseed.scaffold.project import ScaffoldRequest, scaffold_project
     except ModuleNotFoundError as exc:
         if exc.name not in {"rstr", "sqlglot"}:
             raise
@@ -82,7 +106,7 @@ def _write_for_database(folder: Path, url: str) -> None:
             expected="the packages rstr and sqlglot",
             next_step="pip install 'snapseed[init]'",
         ) from exc
-    made = scaffold_project(url)
+    made = scaffold_project(ScaffoldRequest(url, keep_rows, keep_small, include_filled, statistics))
     for table, notes in made.notes.items():
         console.write(f"{table}:", *(line for note in notes for line in wrapped(f"  - {note}", " " * 4)))
     for remark in made.remarks:
@@ -135,6 +159,8 @@ def _add_masks(folder: Path, url: str) -> None:
         file.writelines(f"{line}\n" for line in (*lines, *(personal.line for personal in found.personal)))
     columns = ", ".join(personal.column for personal in found.personal)
     console.write(*wrapped(f"these columns look personal and got a rule; check [mask] in {FILE_NAME}: {columns}"))
+    if kept := ", ".join(personal.column for personal in found.personal if ' = "keep"' in personal.line):
+        console.write(*wrapped(f"no rule fits these, so their values are copied as they are: {kept}"))
     if mask_secret() is None:
         path = folder / ".env"
         line = f"{variable_of('mask_secret')}={secrets.token_hex(32)}\n"
@@ -213,4 +239,23 @@ def _write_one(path: Path, text: str) -> str:
 def _show_next(folder: Path, *commands: str) -> None:
     is_elsewhere = folder.resolve() != Path.cwd()
     enter = [f"cd {shlex.quote(str(folder))}"] if is_elsewhere else []
-    console.write("next:", *(f"  {line}" for line in (*enter, *commands)))
+    home = folder.resolve()
+    is_in_git = any((place / ".git").exists() for place in (home, *home.parents))
+    git = ["snapseed git setup                   # git diff shows rows"] * is_in_git
+    console.write("next:", *(f"  {line}" for line in (*enter, *commands, *git)))
+
+
+# ── git ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@git_app.command()
+@in_project("results")
+def setup(call: Call, undo: Annotated[bool, "Remove the settings of this clone again."] = False) -> None:
+    """Let `git diff`, `git log -p` and `git show` print rows, and `git merge` merge snapshots, in this clone."""
+    from snapseed.git.drivers import remove, set_up
+
+    done = remove(call.project) if undo else set_up(call.project)
+    advice = "commit .gitattributes; every clone needs `snapseed git setup` once, and `--undo` takes it back"
+    if undo:
+        advice = "the lines in .gitattributes stay: without these settings they do nothing"
+    call.show([*(f"  {name:<24} {what}" for name, what in done.items()), advice], {"done": done})

@@ -15,13 +15,14 @@ from snapseed.config.settings import suggestion
 from snapseed.diff.pairs import Pair
 from snapseed.diff.rows import Difference
 from snapseed.diff.sides import Side, Tables, database_side, snapshot_side
-from snapseed.diff.tables import Table, as_text
+from snapseed.diff.tables import Table
 from snapseed.errors import UsageError
 from snapseed.events import Advanced, Listener, ignore, phase
 from snapseed.postgres.copy_out import UnstorableError
 from snapseed.postgres.rowhash import TextKey, text_key
 from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.hashing import row_hashes
+from snapseed.snapshot.keys import as_text
 from snapseed.snapshot.manifest import Column, names_of
 from snapseed.snapshot.types import Family
 

@@ -21,7 +21,7 @@ from snapseed.snapshot.keys import is_key_type
 from snapseed.snapshot.manifest import FILE_NAME, Column, EntityRecord
 from snapseed.snapshot.store import Snapshot, has_snapshot, open_snapshot, opened_at, snapshot_of
 from snapseed.snapshot.store_folder import Folder
-from snapseed.snapshot.store_git import Revision
+from snapseed.snapshot.store_git import Revision, committed_in
 
 Tables = Mapping[str, Table]
 _DATABASES = ("postgresql", "postgres")
@@ -80,7 +80,32 @@ class DatabaseSide:
                 }
 
 
-Side = SnapshotSide | DatabaseSide
+@dataclass(frozen=True)
+class CommitSide:
+    """All snapshots of the project as of a commit, with entities named like `ci/users`."""
+
+    commit: str
+    snapshots: Mapping[str, Snapshot]
+
+    def __str__(self) -> str:
+        return f"the snapshots of {self.commit}"
+
+    @property
+    def records(self) -> None:
+        """None: it is compared with another commit, which has its own."""
+        return
+
+    @contextmanager
+    def tables(self, records: Sequence[EntityRecord] | None, listener: Listener) -> Iterator[Tables]:  # noqa: ARG002 - as of a database
+        """The entities of all snapshots as tables."""
+        yield {
+            f"{name}/{record.name}": SnapshotTable(snapshot, record)
+            for name, snapshot in self.snapshots.items()
+            for record in snapshot.manifest.entities
+        }
+
+
+Side = SnapshotSide | DatabaseSide | CommitSide
 
 
 def find_side(project: Project, text: str) -> Side:
@@ -116,6 +141,12 @@ def find_side(project: Project, text: str) -> Side:
 def database_side(project: Project, environment: Environment) -> DatabaseSide:
     """The database of an environment."""
     return DatabaseSide(environment, resolve_target(project, environment))
+
+
+def commit_side(project: Project, commit: str) -> CommitSide:
+    """The snapshots of the project as of a commit. Raises what opening them raises."""
+    places = committed_in(project.snapshots.folder, project.folder, commit)
+    return CommitSide(commit, {name: opened_at(place, name) for name, place in places.items()})
 
 
 def snapshot_side(environment: Environment) -> SnapshotSide:

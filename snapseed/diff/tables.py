@@ -22,7 +22,7 @@ from snapseed.postgres.rowhash import (
     whole_row_order,
 )
 from snapseed.snapshot.hashing import EMPTY, Fingerprint, UInt64s, row_hashes
-from snapseed.snapshot.keys import key_value
+from snapseed.snapshot.keys import as_text
 from snapseed.snapshot.manifest import RESTORE, Column, EntityRecord, FirstKey
 from snapseed.snapshot.parquet import Part
 from snapseed.snapshot.store import Snapshot
@@ -30,8 +30,6 @@ from snapseed.snapshot.types import INTEGERS, ColumnType, Family, parse_type
 
 # Rows of a range of keys, where no snapshot says where its ranges begin.
 _RANGE_ROWS = 8_192
-# What makes PostgreSQL quote a text in an array.
-_QUOTED = set('{}," \\\t\n\v\f\r')
 
 
 @dataclass(frozen=True)
@@ -228,23 +226,3 @@ def _converted(values: pa.Array, kind: ColumnType, wanted: ColumnType) -> pa.Arr
     if wanted.family is Family.TEXT and kind != wanted:
         return pa.array([as_text(value, kind) for value in values], pa.string())
     return values.cast(wanted.arrow)
-
-
-def as_text(value: pa.Scalar, kind: ColumnType) -> str | None:
-    """A value as PostgreSQL prints it; None for NULL."""
-    if not value.is_valid:
-        return None
-    if kind.family is Family.VECTOR and not kind.is_array:
-        return f"[{','.join(str(key_value(item, parse_type('real'))) for item in value.values)}]"
-    return _array_text(value, kind.element) if kind.element else str(key_value(value, kind))
-
-
-def _array_text(value: pa.Scalar, element: ColumnType) -> str:
-    if not pa.types.is_list(value.type) or not value.is_valid:
-        text = as_text(value, element)
-        if text is None:
-            return "NULL"
-        if text and _QUOTED.isdisjoint(text) and text.upper() != "NULL":
-            return text
-        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return f"{{{','.join(_array_text(item, element) for item in value.values)}}}"

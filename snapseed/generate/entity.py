@@ -18,9 +18,11 @@ import polars as pl
 
 from snapseed.errors import ConfigurationError, GeneratorError
 from snapseed.generate.draws.bits import Int64s, UInt64s, categories, identity_hashes, thresholds
+from snapseed.generate.draws.numbers import along
 from snapseed.generate.draws.unique import text_keys, uuid_keys
+from snapseed.snapshot.keys import is_key_type
 from snapseed.snapshot.manifest import IDENTIFIER, USERS_TABLE, is_identifier, is_system_table, names_of
-from snapseed.snapshot.types import KEYS, ColumnType, Family, parse_type
+from snapseed.snapshot.types import ColumnType, Family, parse_type
 
 Generator = Callable[..., pl.DataFrame]
 
@@ -220,6 +222,13 @@ def fan_out(
     return FanOut(maximum, count, among)
 
 
+def spread(bounds: Sequence[int], *, among: Entity | None = None) -> FanOut:
+    """Give equally many parents a number of children between each bound and the next; for `among`, see `fan_out`."""
+    ends = np.array(bounds, dtype=np.int64)
+    along(np.zeros(1, dtype=np.uint64), ends)
+    return FanOut(int(ends[-1]), lambda bits, _: along(bits, ends), among)
+
+
 def counted(expression: pl.Expr, maximum: int) -> FanOut:
     """Give each parent as many children as a polars expression over its columns says; true is 1, false 0.
 
@@ -324,11 +333,11 @@ def _check_key(keys: tuple[str, ...], columns: Mapping[str, ColumnType], error: 
     for name in keys:
         if name not in columns:
             raise error("the key is not one of the columns", observed=name, expected=f"one of: {', '.join(columns)}")
-        if columns[name].is_array or columns[name].family not in KEYS:
+        if not is_key_type(columns[name]):
             raise error(
                 "a column of this type cannot be a key",
                 observed=f"{name} {columns[name].name}",
-                expected="uuid, bigint, integer, smallint or text",
+                expected="any other type than an array or a vector",
             )
 
 

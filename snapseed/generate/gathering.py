@@ -7,6 +7,7 @@ import msgspec
 from snapseed.generate.entity import Entity
 from snapseed.generate.output import columns_of, keys_do_not_ascend
 from snapseed.snapshot.hashing import EMPTY, combined
+from snapseed.snapshot.keys import sortable
 from snapseed.snapshot.manifest import EntityRecord, FileList, FirstKey, PartFile
 from snapseed.snapshot.store import Staging
 from snapseed.snapshot.store_folder import describe, writing_to
@@ -31,7 +32,9 @@ class EntityFiles:
     def add(self, written: WrittenFile) -> None:
         """Take the next file. Raises `GeneratorError` if its keys do not follow those of the file before."""
         file = written.file
-        if self._last_key is not None and self._last_key >= file.chunks[0].first_key:  # type: ignore[operator]
+        key = columns_of(self._entity, self._entity.key_columns)
+        first = sortable(file.chunks[0].first_key, key)
+        if self._last_key is not None and sortable(self._last_key, key) >= first:
             raise keys_do_not_ascend(self._entity, file.path)
         self._last_key = written.last_key
         self._total = combined([self._total, *(chunk.digest() for chunk in file.chunks)])

@@ -6,7 +6,7 @@ nothing else: not on other draws, the order of calls, the scale, the machine or 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -175,6 +175,29 @@ class NumberDraws:
         [25253, 23488, 90995, 42383]
         """
         return pl.Series(numbers.log_normals(self.bits(column), median, spread, minimum, maximum))
+
+    @named_draw
+    def quantiles(
+        self, column: str, bounds: Sequence[int] | Sequence[str], minimum: Numbers | datetime | None = None
+    ) -> pl.Series:
+        """Values that are between each bound and the next equally often: any shape, by its quantiles.
+
+        Bounds are whole numbers (Int64) or moments in ISO 8601, in UTC unless they say otherwise (Datetime,
+        microseconds, UTC); one that is repeated is a value that is frequent. A row whose value would be below its
+        `minimum`, one for all or a series with one per row, gets one above it. Draws of one name with other bounds
+        give the same rank: what ends later everywhere also ends later in each row. Raises `ValueError` for fewer than
+        two bounds, and if they do not ascend.
+
+        >>> rows.quantiles("age", [18, 25, 31, 44, 90]).to_list()
+        [24, 27, 37, 23]
+        """
+        whole = [bound for bound in bounds if isinstance(bound, int)]
+        if len(whole) == len(bounds) and not isinstance(minimum, datetime):
+            ends = int64s(pl.Series(whole, dtype=pl.Int64))
+            return pl.Series(numbers.along(self.bits(column), ends, None if minimum is None else int64s(minimum)))
+        if isinstance(minimum, int):
+            raise ValueError("the minimum of moments is a number")  # noqa: TRY004
+        return times.quantiles(self.bits(column), [str(bound) for bound in bounds], minimum)
 
     @named_draw
     def timestamps(

@@ -16,7 +16,7 @@ from snapseed.generate.column_rules import ColumnRule
 from snapseed.generate.draws.texts import canonical_json
 from snapseed.generate.entity import Entity
 from snapseed.snapshot.arrow import data_of, offsets_of
-from snapseed.snapshot.keys import key_at
+from snapseed.snapshot.keys import key_at, sortable
 from snapseed.snapshot.manifest import Column
 from snapseed.snapshot.types import ColumnType, Family
 from snapseed.snapshot.values import array_elements
@@ -75,10 +75,11 @@ def _check_rule(entity: Entity, column: str, values: pa.Array, rule: ColumnRule)
 
 
 def _comparable(keys: pa.Array) -> pa.Array:
-    """Keys in a form that compares as in PostgreSQL: integers as they are, text and uuid by their bytes."""
+    """Keys in a form that compares as in a snapshot: texts and uuids by their bytes, all others as they are."""
     if isinstance(keys, pa.ExtensionArray):
         keys = keys.storage
-    return keys if pa.types.is_integer(keys.type) else keys.cast(pa.binary())
+    is_text = pa.types.is_string(keys.type) or pa.types.is_fixed_size_binary(keys.type)
+    return keys.cast(pa.binary()) if is_text else keys
 
 
 def _converted(entity: Entity, name: str, kind: ColumnType, series: pl.Series) -> pa.Array:
@@ -151,6 +152,11 @@ def _innermost(arrow: pa.DataType) -> pa.DataType:
 
 def _check_key(entity: Entity, table: pa.Table) -> None:
     columns = [table.column(name).chunk(0) for name in entity.key_columns]
+    columns = [
+        # Spaces at the end of a `character` do not count.
+        pc.utf8_rtrim(column, " ") if entity.columns[name].family is Family.CHARACTER else column
+        for name, column in zip(entity.key_columns, columns, strict=True)
+    ]
     for name, column in zip(entity.key_columns, columns, strict=True):
         if column.null_count:
             raise _broken(entity, name, f"{column.null_count} nulls", "a key without nulls")
@@ -212,8 +218,8 @@ def columns_of(entity: Entity, names: Iterable[str]) -> tuple[Column, ...]:
 
 def require_following(entity: Entity, table: pa.Table, writer: PartWriter, path: str) -> None:
     """Raise `GeneratorError` unless the rows fit those that the writer of this path has taken: by key and by types."""
-    first = key_at(table, columns_of(entity, entity.key_columns), 0)
-    if writer.last_key is not None and first <= writer.last_key:  # type: ignore[operator]
+    key = columns_of(entity, entity.key_columns)
+    if writer.last_key is not None and sortable(key_at(table, key, 0), key) <= sortable(writer.last_key, key):
         raise keys_do_not_ascend(entity, path)
     if writer.waiting and table.schema != writer.waiting[0].schema:
         raise GeneratorError(

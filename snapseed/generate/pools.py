@@ -8,17 +8,33 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import time
+from itertools import accumulate, chain
 from pathlib import Path
+from uuid import UUID
 
 import polars as pl
+import pyarrow as pa
 
 from snapseed.config.settings import decoded
 from snapseed.errors import GeneratorError
 from snapseed.generate.draws.choices import Groups
+from snapseed.snapshot.types import ColumnType, Family
 
 Derive = Callable[[Callable[[str], pl.DataFrame]], pl.DataFrame]
+# What stands for NULL where a pool holds the rows of a table, as in COPY.
+NULL = r"\N"
+# Types that Arrow does not make of a text.
+_READ: Mapping[Family, Callable[[str], object]] = {
+    Family.BYTEA: lambda text: bytes.fromhex(text.removeprefix(r"\x")),
+    Family.UUID: lambda text: UUID(text).bytes,
+    Family.TIME: time.fromisoformat,
+}
+# Python's limit of 128 KiB for a cell would be one for all documents and pictures in a pool.
+csv.field_size_limit(2**31 - 1)
 
 
 @dataclass
@@ -102,6 +118,25 @@ class Pools:
     def _recorded(self, kept: _Kept) -> pl.DataFrame:
         self.used.update(kept.pools)
         return kept.table
+
+
+def values_of(texts: Sequence[str | None], kind: ColumnType) -> pa.Array:
+    """The values that PostgreSQL prints as these texts. An array is a JSON list of the texts of its elements.
+
+    Raises `ValueError` for a text that is no such value, and for moments that Arrow or Python has no value for.
+    """
+    if kind.element is not None or kind.family is Family.VECTOR:
+        lists = [None if text is None else json.loads(text) for text in texts]
+        elements = list(chain.from_iterable(filter(None, lists)))
+        values = values_of(elements, kind.element) if kind.element else pa.array(elements, pa.float32())
+        ends = list(accumulate((len(found or ()) for found in lists), initial=0))
+        return pa.ListArray.from_arrays(
+            pa.array(ends, pa.int32()), values, mask=pa.array([found is None for found in lists])
+        )
+    if (read := _READ.get(kind.family)) is not None:
+        stored = pa.binary() if kind.family is Family.UUID else kind.arrow
+        return pa.array([None if text is None else read(text) for text in texts], stored)
+    return pa.array(texts, pa.string()).cast(kind.arrow)
 
 
 def _read(path: Path) -> pl.DataFrame:

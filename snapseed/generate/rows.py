@@ -16,7 +16,7 @@ from snapseed.generate.draws.numbers import Number, int64s
 from snapseed.generate.draws.unique import LETTERS
 from snapseed.generate.entity import Entity
 from snapseed.generate.number_draws import NumberDraws, Settings, named_draw
-from snapseed.generate.pools import Derive
+from snapseed.generate.pools import NULL, Derive, values_of
 
 
 @dataclass(frozen=True)
@@ -187,6 +187,26 @@ class Rows(Draws):
         [1, 2, 3, 4]
         """
         return self.entity.keys_of(self.roots, self.ordinals, self.settings.seed)
+
+    def from_pool(self, name: str) -> pl.DataFrame:
+        r"""All columns that the entity declares, from the pool `name`: row by row, in their types.
+
+        Values are written as PostgreSQL prints them, NULL as `\N`, an array as a JSON list of texts. Raises
+        `ValueError` if the pool has another number of rows, lacks a column, or has a value that does not fit.
+
+        >>> rows.from_pool("things").rows()
+        [(1,), (2,), (3,), (5,)]
+        """
+        table, entity = self.pool(name), self.entity
+        if len(table) != (entity.root_rows.fixed or len(table)) or not entity.columns.keys() <= {*table.columns}:
+            columns = ", ".join(entity.columns)
+            raise ValueError(
+                f"from_pool({name!r}): the pool has {len(table)} rows of {', '.join(table.columns)};"
+                f" expected rows={len(table)} in the declaration, and the columns {columns}"
+            )
+        chosen = table.select(pl.col(*entity.columns).gather(self.roots).replace(NULL, None))
+        values = {column: values_of(chosen[column].to_list(), kind) for column, kind in entity.columns.items()}
+        return pl.DataFrame({column: pl.Series(column, array) for column, array in values.items()})
 
     def number(self, first: int = 1, step: int = 1) -> pl.Series:
         """A sequence in row order: `first`, `first + step`, …, the same at every scale (Int64).

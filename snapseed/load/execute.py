@@ -14,7 +14,6 @@ from typing import LiteralString
 from msgspec import UNSET
 from psycopg import sql
 
-from snapseed.config import Environment
 from snapseed.load.copy import copy_rows, merge_rows, stage_table, staged_keys
 from snapseed.load.outcome import CopyStarted
 from snapseed.load.partitions.exchange import attach_partitions, drop_partitions
@@ -26,14 +25,11 @@ from snapseed.load.restore import fill_views, restore_positions
 from snapseed.load.unchanged import count_changes, table_state
 from snapseed.postgres.catalog import SequenceFacts, TableName
 from snapseed.postgres.connect import Connection, role_search_path
-from snapseed.postgres.locks import lock_tables, set_limits
+from snapseed.postgres.locks import lock_tables
 from snapseed.postgres.provenance import NewLoad, record_load
 from snapseed.postgres.rowhash import table_fingerprint
 from snapseed.snapshot.hashing import EMPTY, Fingerprint
 from snapseed.verify.database import EntityResult, require_rows, verify_entity
-
-# PostgreSQL 15 brought pg_stat_force_next_flush.
-_FLUSHES = 150_000
 
 
 def execute(session: LoadSession, prepared: Prepared, plan: LoadPlan, staged: Mapping[str, StagedTable]) -> None:
@@ -168,18 +164,6 @@ def build_foreign_keys(connection: Connection, plan: LoadPlan) -> None:
             for restore in constraint.restore:
                 connection.execute(restore.encode())
     _switch_triggers(connection, plan, on=True)
-
-
-def analyze(connection: Connection, plan: LoadPlan, environment: Environment) -> None:
-    """Give the planner statistics about the new rows, in a transaction for each table. This runs after the commit."""
-    for table in plan.tables:
-        with connection.transaction():
-            set_limits(connection, environment)
-            with role_search_path(connection):
-                connection.execute(sql.SQL("ANALYZE {}").format(table.table.identifier()))
-            if connection.info.server_version >= _FLUSHES:
-                # Publish the counts that `--if-changed` compares now, not some time after this session ends.
-                connection.execute("SELECT pg_stat_force_next_flush()")
 
 
 def _fill(session: LoadSession, table: TablePlan) -> int:

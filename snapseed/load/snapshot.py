@@ -6,13 +6,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
+from typing import LiteralString
 
 import psycopg
+from psycopg import sql
 
 from snapseed.config import Environment, Project
 from snapseed.errors import SnapseedError, UsageError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
-from snapseed.load.execute import analyze, execute
+from snapseed.load.execute import execute
 from snapseed.load.outcome import AlreadyLoaded, Connected, FilesChecked, LoadReport, Outcome, failed
 from snapseed.load.partitions.staging import cleared, stage_tables
 from snapseed.load.plan import LoadPlan
@@ -23,17 +26,21 @@ from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.load.schema_file import find_schema
 from snapseed.load.unchanged import why_to_load
 from snapseed.postgres import locks
-from snapseed.postgres.connect import connected
+from snapseed.postgres.catalog import TableName
+from snapseed.postgres.connect import Session, Target, connected, role_search_path
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import identify_allowed
 from snapseed.postgres.locks import waiting, watching
 from snapseed.postgres.provenance import is_recorded
+from snapseed.postgres.threads import shared_among
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.store import Snapshot, snapshot_of
 from snapseed.verify.files import require_none, verify_files
 
 _LOOKING = "looking for changes"
+# PostgreSQL 15 brought pg_stat_force_next_flush, 18 an ANALYZE of a partitioned table without its partitions.
+_FLUSHES, _ANALYZES_ONLY = 150_000, 180_000
 
 
 def load_snapshot(
@@ -88,7 +95,7 @@ def load_snapshot(
             plan = _load(loading)
             if not request.dry_run:
                 with loading.phase("analyzing"):
-                    analyze(loading.connection, plan, environment)
+                    _analyze(loading.connection, target, plan, environment)
     except (SnapseedError, KeyboardInterrupt) as exc:
         error = failed(exc, report.after(events), only=request.only)
         raise error from (exc.__cause__ if error is exc else exc)
@@ -115,7 +122,7 @@ def finish_if_committed(
             if not is_recorded(connection, report.mark):
                 return None
         with phase(tell, "analyzing"), translated("analyzing", target.described):
-            analyze(connection, report.plan, environment)
+            _analyze(connection, target, report.plan, environment)
     return replace(report, outcome=Outcome.COMMITTED, phases={**report.phases, **phase_seconds(events)})
 
 
@@ -179,6 +186,34 @@ def _load(session: LoadSession) -> LoadPlan:
         if not request.dry_run:
             execute(session, prepared, plan, stage_tables(session, plan))
     return plan
+
+
+def _analyze(session: Session, target: Target, plan: LoadPlan, environment: Environment) -> None:
+    """Give the planner statistics about the new rows, in a transaction for each table. This runs after the commit.
+
+    New partitions are shared out to as many connections as filled them. A table that somebody has locked is skipped.
+    """
+
+    def analyze(name: TableName, session: Session, _stop: object = None, what: LiteralString = "{}") -> None:
+        with session.transaction():
+            locks.set_limits(session, environment)
+            with role_search_path(session):
+                # Autovacuum begins at the same time. To wait until it is cancelled takes a second for each table.
+                session.execute(sql.SQL("ANALYZE (SKIP_LOCKED) " + what).format(name.identifier()))
+            if session.info.server_version >= _FLUSHES:
+                # Publish the counts that `--if-changed` compares now, not some time after this session ends.
+                session.execute("SELECT pg_stat_force_next_flush()")
+
+    for table in plan.tables:
+        partitions = table.parallel.tree.partitions if table.parallel else ()
+        is_flat = all(found.parent == table.table for found in partitions)
+        if partitions and is_flat and session.info.server_version >= _ANALYZES_ONLY:
+            with ExitStack() as stack:
+                own = [stack.enter_context(connected(target)) for _ in range(environment.connections)]
+                shared_among(own, [partial(analyze, found.name) for found in partitions])
+            analyze(table.table, session, what="ONLY {}")
+        else:
+            analyze(table.table, session)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from snapseed.errors import ConfigurationError
 from snapseed.generate.words import words_of
 from snapseed.scaffold.conditions import Conditions
+from snapseed.scaffold.kept import KeptRows
 from snapseed.scaffold.names import identifier, singular, suggests
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.types import INTEGERS, KEYS, Family
@@ -17,9 +18,9 @@ _SMALL_COLUMNS = 5
 _SHORT_TYPES = {f"character{varying}({length})" for varying in ("", " varying") for length in (1, 2, 3)}
 # No root entity is further than this from the one that the scale counts.
 _LEVELS = 2
-_LOOKUP_ROWS, _NEEDED_LOOKUP_ROWS = 8, 20
+_LOOKUP_ROWS, _NEEDED_LOOKUP_ROWS, _MOST_LOOKUP_ROWS = 8, 20, 5_000
 # Points for a foreign key as the one to the parent.
-_ONE_EACH, _IN_KEY, _BETWEEN, _REQUIRED, _CASCADES, _NAMED_LIKE, _TO_PEOPLE = 60, 30, 25, 20, 15, 12, 6
+_ONE_EACH, _JOIN, _IN_KEY, _BETWEEN, _REQUIRED, _CASCADES, _NAMED_LIKE, _TO_PEOPLE = 60, 40, 30, 25, 20, 15, 12, 6
 # What can tell the rows of a parent apart in a key, the best first: a number, a reference, a lookup's row, a label.
 _COUNTED, _REFERRED, _LOOKED_UP, _LABELLED = range(4)
 
@@ -49,7 +50,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Arrangement:
-    """The tables that have entities, the conditions on their rows, their places, and why others have none."""
+    """The tables that have entities, the conditions on their rows, their places, and why others have none.
+
+    Tables that are `kept` have the rows that they hold, which are not made from those of others.
+    """
 
     tables: Mapping[int, Table]
     conditions: Mapping[int, Conditions]
@@ -57,19 +61,22 @@ class Arrangement:
     lookups: frozenset[int]
     left_out: Mapping[int, str]
     places: Mapping[int, Place]
+    kept: Mapping[int, KeptRows]
 
     def ancestors(self, oid: int) -> list[int]:
         """Parent, grandparent, … up to the root entity."""
         return _ancestors(self.parents, oid)
 
     def foreign_keys(self, oid: int) -> list[ForeignKey]:
-        """The foreign keys to tables that have entities."""
+        """The foreign keys to tables that have entities, whose rows are needed."""
+        if oid in self.kept:
+            return []
         return [key for key in self.tables[oid].foreign_keys if key.target in self.tables]
 
     def is_referable(self, key: ForeignKey) -> bool:
         """Whether `rows.reference()` gives the keys that this foreign key asks for."""
         place = self.places.get(key.target)
-        if place is None or place.parent is not None or key.target_columns != place.key:
+        if place is None or place.parent is not None or key.target_columns != place.key or key.target in self.kept:
             return False
         target, family = self.tables[key.target], self.tables[key.target].kind(place.key[0]).family
         is_drawn = not set(place.key) & target.foreign_columns
@@ -81,23 +88,26 @@ def arrange(
     tables: Mapping[int, Table],
     conditions: Mapping[int, Conditions],
     excluded: Mapping[int, str],
-    single: frozenset[int],
+    single: Mapping[int, str],
+    kept: Mapping[int, KeptRows],
 ) -> Arrangement:
     """Place all tables but those `excluded` for a reason, and those that need their rows.
 
-    `single` are tables whose key must not have several columns.
+    `single` are tables whose key must not have several columns, and why; those that are `kept` are lookups.
     """
     needed: frozenset[int] = frozenset()
     while True:
         left_out = _with_dependents(tables, excluded)
         present = {oid: table for oid, table in tables.items() if oid not in left_out}
-        lookups = needed | _lookups(present)
+        lookups = needed | _lookups(present) | kept.keys()
         parents = _parents(present, conditions, lookups)
-        draft = Arrangement(present, conditions, parents, lookups, left_out, {})
+        draft = Arrangement(present, conditions, parents, lookups, left_out, {}, kept)
         for oid in sorted(present, key=lambda oid: len(_ancestors(parents, oid))):
-            key, one_each = _key_of(draft, oid, may_be_joint=oid not in single)
+            key, one_each = (
+                (kept[oid].key, False) if oid in kept else _key_of(draft, oid, may_be_joint=oid not in single)
+            )
             if not key:
-                excluded = {**excluded, oid: "no column can be the key of its rows"}
+                excluded = {**excluded, oid: single.get(oid, "no column can be the key of its rows")}
                 break
             name = _entity_name(present[oid], {place.name for place in draft.places.values()})
             draft = replace(draft, places={**draft.places, oid: Place(name, key, parents.get(oid), one_each)})
@@ -128,7 +138,8 @@ def _with_dependents(tables: Mapping[int, Table], excluded: Mapping[int, str]) -
     for oid in missing:
         for other, table in tables.items():
             if other not in found and any(key.target == oid and key.is_required for key in table.foreign_keys):
-                found[other] = f"it needs rows of {tables[oid]}"
+                helps = f": add --keep-rows {tables[oid]}" if tables[oid].has_rows else ""
+                found[other] = f"it needs rows of {tables[oid]}{helps}"
                 missing.append(other)
     return found
 
@@ -187,6 +198,8 @@ def _score(table: Table, key: ForeignKey, target: Table) -> int:
     """How much suggests that the table that `key` refers to is the parent."""
     ours, theirs = words_of(table.name), words_of(target.name)
     points = _ONE_EACH if table.are_unique(key.columns) else 0
+    # A table that joins others has to stay a child, so that its pairs can differ.
+    points += _JOIN if any(len(index) > 1 and set(index) <= target.foreign_columns for index in target.unique) else 0
     points += _IN_KEY if any(set(key.columns) <= set(index) for index in table.unique) else 0
     # If a table refers to a rental and to its customer, the rental is the parent: it leads to the customer.
     others = {other.target for other in table.foreign_keys if other.target != key.target}
@@ -221,22 +234,33 @@ def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
         return min(_LEVELS, max([int(suggests("few", name)), *(found + 1 for found in above)]))
 
     places = {
-        oid: replace(place, rows=_NEEDED_LOOKUP_ROWS if oid in needed else _LOOKUP_ROWS)
+        oid: replace(place, rows=len(draft.kept[oid].rows))
+        if oid in draft.kept
+        else replace(place, rows=_lookup_rows(draft.tables[oid], is_needed=oid in needed))
         if oid in draft.lookups
         else replace(place, level=level(oid) if place.parent is None else 0)
         for oid, place in draft.places.items()
     }
-    # A root entity that refers to each row of another at most once has no more rows than that.
+    # A root entity that refers to each row of another at most once has no more rows than that. The same goes for one
+    # that joins others, since each pair differs if one of the two does.
     paired = [
         (oid, key.target)
         for oid, place in places.items()
         for key in draft.foreign_keys(oid)
-        if place.parent is None and places[key.target].parent is None and draft.tables[oid].are_unique(key.columns)
+        if place.parent is None and places[key.target].parent is None
+        for index in draft.tables[oid].unique
+        if set(key.columns) <= set(index) <= draft.tables[oid].foreign_columns
     ]
     for _ in range(_LEVELS * len(paired)):
         for oid, target in paired:
             places[oid] = replace(places[oid], level=max(places[oid].level, places[target].level))
     return places
+
+
+def _lookup_rows(table: Table, *, is_needed: bool) -> int:
+    """As many rows as the source has if these are not too many to list; a usual number if that is not known."""
+    usual = _NEEDED_LOOKUP_ROWS if is_needed else _LOOKUP_ROWS
+    return table.rows if table.rows and table.rows <= _MOST_LOOKUP_ROWS else usual
 
 
 def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[str, ...], bool]:

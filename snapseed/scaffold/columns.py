@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ from snapseed.generate.draws.unique import text_keys
 from snapseed.generate.words import WORDS, words_of
 from snapseed.scaffold.conditions import NOW, Bound, Limits, Order
 from snapseed.scaffold.draws import Draw, Wanted, quoted
+from snapseed.scaffold.draws_by_statistics import learned
 from snapseed.scaffold.draws_by_type import MOMENTS, NUMBERS, draws_of, number_range
 from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, short_type, singular, suggests
 from snapseed.scaffold.schema import Table
@@ -23,14 +25,16 @@ from snapseed.snapshot.types import INTEGERS, Family
 
 # What must come after something else in the row comes at most this many days later.
 _LATEST = 30
+# How often a column that may be NULL is, if nothing says.
+_OFTEN = 0.1
 # Lookups up to this size list their names one by one, so that people can edit them.
 _MOST_LISTED = 8
-# The most rows for each row of a parent; fewer for short keys, which count in steps of the product of these maxima.
-MOST_PER_PARENT = 20
+# The most rows for each row of a parent with short keys, which count in steps of the product of these maxima.
 _MOST_SMALL = 6
 # Keys of this many digits are not short, and short ones have room for this many root rows at least.
 _ROOMY = 8
 _ROOTS = 100
+_ROOM = {Family.SMALLINT: 2**15, Family.INTEGER: 2**31 // 100}
 _TEXTS = {Family.TEXT, Family.CHARACTER}
 _PEOPLE = {"first_name": WORDS["FIRST_NAMES"], "last_name": WORDS["LAST_NAMES"]}
 
@@ -82,6 +86,12 @@ def propose(sources: Sources, since: str | None) -> Proposal:
     }
     null = dict(sources.null)
     for name in _in_order(sources, names, orders):
+        if share_of_nulls(table, name) == 1 and name in sources.nullable and not table.column(name).has_default:
+            null[name] = "NULL, as in all rows of the source"
+            continue
+        after = _after(sources, name, limits, since, tuple(wanted))
+        before = re.match(r"\{own:([^}]*)\}", after[0]) if after else None
+        is_split = name in sources.conditions.ordered and not _is_moment(sources, name)
         given = Wanted(
             column=table.column(name),
             kind=table.kind(name),
@@ -94,7 +104,9 @@ def propose(sources: Sources, since: str | None) -> Proposal:
             people={
                 part: other for part, words in _PEOPLE.items() for other in draws if draws[other][0].examples == words
             },
-            after=_after(sources, name, limits, since, tuple(wanted)),
+            after=after,
+            rank=wanted[before[1]].rank if before else name,
+            statistics=None if is_split else table.statistics.get(name),
         )
         found = tuple(_candidates(sources, given))
         if found:
@@ -103,14 +115,19 @@ def propose(sources: Sources, since: str | None) -> Proposal:
             null |= leave(table, name, "no values are known that are all different")
         else:
             null |= leave(table, name, f"no values of type {given.column.type} are known")
-    optional = sources.sometimes_null.union(
+    may_be_null = sources.sometimes_null.union(
         name
-        for name in wanted
-        if (suggests("optional", name) or (_is_moment(sources, name) and _is_later(name)))
-        and name in sources.nullable
-        and name not in sources.by_position
+        for name in wanted.keys() - sources.by_position.keys()
+        if name in sources.nullable
+        and (name in table.statistics or suggests("optional", name) or (_is_moment(sources, name) and _is_later(name)))
     )
+    optional = frozenset(name for name in may_be_null if share_of_nulls(table, name) > 0)
     return Proposal(sources, wanted, draws, null, optional)
+
+
+def share_of_nulls(table: Table, name: str) -> float:
+    """How often a column that may be NULL is: as in the source, or now and then."""
+    return table.statistics[name].null_share if name in table.statistics else _OFTEN
 
 
 def _reference(table: Table, name: str, code: str) -> Draw:
@@ -212,8 +229,8 @@ def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
     elif name in sources.by_position:
         yield _by_position(wanted, sources.by_position[name], in_key=name in sources.place.key)
     else:
-        is_text = family in _TEXTS or wanted.limits.max_length is not None
-        for draw in chain(_listed(sources, wanted), draws_of(wanted)):
+        is_text = family in _TEXTS or (wanted.limits.max_length is not None and family is not Family.BYTEA)
+        for draw in chain(learned(wanted), _listed(sources, wanted), draws_of(wanted)):
             texts = [example for example in draw.examples if isinstance(example, str)] if is_text else []
             is_short = wanted.length is None or all(len(text) <= wanted.length for text in texts)
             if is_short and (draw.is_unique or not wanted.is_unique):
@@ -252,15 +269,17 @@ def _listed(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
         yield Draw(f"[{', '.join(map(quoted, values))}]", values, is_unique=True, is_whole=True)
 
 
-def most_per_parent(proposal: Proposal, stride: int) -> int:
-    """The most rows per parent row, if each root row has at most `stride` parent rows."""
+def most_per_parent(proposal: Proposal, stride: int, usual: int) -> int:
+    """The most rows per parent row, `usual` if possible, if each root row has at most `stride` parent rows."""
     sources = proposal.sources
-    most, (name, *others) = sources.most_per_parent or MOST_PER_PARENT, sources.place.key
+    most, (name, *others) = min(usual, sources.most_per_parent or usual), sources.place.key
     if others:
         return most
     kind = sources.table.kind(name)
     length = proposal.wanted[name].length if kind.family is Family.TEXT and name in proposal.wanted else None
     room = 2**15 if kind.family is Family.SMALLINT else 10 ** (length or _ROOMY)
+    if sources.table.rows and kind.family in _ROOM:
+        return min(most, max(1, _ROOM[kind.family] // _ROOTS // stride))
     if room >= 10**_ROOMY:
         return most
     if stride * _ROOTS > room:

@@ -38,6 +38,11 @@ class Rule:
     columns: tuple[str, ...]
     tree: exp.Expr | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def calls(self) -> bool:
+        """Whether it calls a function of the schema's own, which may read other tables."""
+        return self.tree is not None and self.tree.find(exp.Anonymous) is not None
+
     def __str__(self) -> str:
         return str(self.check)
 
@@ -62,6 +67,7 @@ class Limits:
     low: Bound | None = None
     high: Bound | None = None
     allowed: tuple[object, ...] | None = None
+    min_length: int | None = None
     max_length: int | None = None
     patterns: tuple[str, ...] = ()
     elements: int | None = None
@@ -142,6 +148,11 @@ def conditions_of(table: Table) -> Conditions:
     )
 
 
+def avoiding(condition: str) -> tuple[Rule, ...]:
+    """The rules by which no row meets a condition."""
+    return tuple(_rules(Check(f"({condition}) IS NOT TRUE", ())))
+
+
 def constant_of(expression: str) -> object:
     """The value of an expression that is a plain constant, such as a default; None for any other."""
     tree = _parsed(expression)
@@ -181,9 +192,9 @@ def _joined_by_and(node: exp.Expr) -> Iterator[exp.Expr]:
 
 
 def _simplified(tree: exp.Expr) -> exp.Expr:
-    """Without parentheses and casts of columns. Casts of constants stay, since they tell the type."""
+    """Without parentheses, and columns without casts and changes of case. Casts of constants stay: a type."""
     whole = exp.Paren(this=tree.copy())
-    for node in reversed(list(whole.this.find_all(exp.Paren, exp.Cast))):
+    for node in reversed(list(whole.this.find_all(exp.Paren, exp.Cast, exp.Upper, exp.Lower, exp.Trim))):
         if isinstance(node, exp.Paren) or isinstance(node.this, exp.Column):
             node.replace(node.this)
     found: exp.Expr = whole.this
@@ -232,7 +243,7 @@ def _narrowed(limits: Limits, node: exp.Expr) -> Limits:
         case exp.EQ(this=exp.Column(), expression=exp.Any(this=values)):
             found = _constant(values)
             limits = replace(limits, allowed=tuple(found)) if isinstance(found, list) else limits
-        case exp.RegexpLike(this=exp.Column()):
+        case exp.RegexpLike(this=exp.Column()) | exp.RegexpILike(this=exp.Column()):
             pattern = _constant(node.expression)
             limits = replace(limits, patterns=(*limits.patterns, pattern)) if isinstance(pattern, str) else limits
         case exp.LT() | exp.LTE() | exp.GT() | exp.GTE() | exp.EQ():
@@ -258,9 +269,12 @@ def _bounded(limits: Limits, subject: exp.Expr, sign: str, value: object) -> Lim
             limits = replace(limits, high=high)
     elif function in {exp.ArraySize, "cardinality"} and isinstance(value, Decimal) and sign == "=":
         limits = replace(limits, elements=int(value))
-    elif function in {exp.Length, "octet_length"} and isinstance(value, Decimal) and not sign.startswith(">"):
-        longest = int(value) - (sign == "<")
-        limits = replace(limits, max_length=min(longest, limits.max_length or longest))
+    elif function in {exp.Length, "octet_length"} and isinstance(value, Decimal):
+        end = int(value) - (sign == "<") + (sign == ">")
+        if not sign.startswith("<"):
+            limits = replace(limits, min_length=max(end, limits.min_length or 0))
+        if not sign.startswith(">"):
+            limits = replace(limits, max_length=min(end, limits.max_length or end))
     return limits
 
 

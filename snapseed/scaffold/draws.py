@@ -19,10 +19,12 @@ from snapseed.generate.words import WORDS, words_of
 from snapseed.postgres.catalog import ColumnFacts
 from snapseed.scaffold.conditions import Limits
 from snapseed.scaffold.names import hints, singular, suggests
-from snapseed.snapshot.types import ColumnType
+from snapseed.scaffold.statistics import ColumnStatistics
+from snapseed.snapshot.types import ColumnType, Family
 
 NUMBER = "number"
 _PLACE = re.compile(r"\{([^}]*)\}")
+_NUMBER = re.compile(NUMBER + r"(?:/(?P<by>\d+))?(?:%(?P<rest>\d+))?(?::(?P<width>\d+))?")
 _MOST_EXAMPLES = 200
 # Examples of row numbers.
 _NUMBERS = ("1234567", "42", "1")
@@ -46,7 +48,7 @@ class Draw:
 
     In `code`, `{own:NAME}` stands for another column of the row, and `{local}` for a variable: `local` is the end of
     its name, and its code. `is_whole`: there are no other values than the examples. `finish` turns the expression into
-    the column's type; other columns use it without that.
+    the column's type; other columns use it without that. `shape` says what it takes from statistics.
     """
 
     code: str
@@ -55,6 +57,7 @@ class Draw:
     is_whole: bool = False
     finish: str = ""
     local: tuple[str, str] | None = None
+    shape: str = ""
 
     def finished(self, code: str) -> str:
         """The code of the values in the type of the column."""
@@ -65,7 +68,8 @@ class Draw:
 class Wanted:
     """A column to fill. `people` are the columns of the same table that hold a person's first and last name.
 
-    `after` are expressions for the earliest and the latest moment; the latter is empty for the project's `now`.
+    `after` are expressions for the earliest and the latest moment; the latter is empty for the project's `now`. Moments
+    of one `rank` are drawn together, so that those that come later in the source do here.
     """
 
     column: ColumnFacts
@@ -79,6 +83,8 @@ class Wanted:
     default: object = None
     people: Mapping[str, str] = field(default_factory=dict)
     after: tuple[str, str] | None = None
+    rank: str = ""
+    statistics: ColumnStatistics | None = None
 
     @property
     def name(self) -> str:
@@ -151,6 +157,8 @@ def text_draws(wanted: Wanted) -> Iterator[Draw]:
         yield from _matching(wanted)
         titles = ("{WORDS} {number}",) if suggests("label", wanted.name) else ()
         yield from (templated(wanted, template) for template in (*titles, *_ANY_UNIQUE))
+        if wanted.limits.min_length:
+            yield _numbered(wanted.limits.min_length)
         if wanted.length is not None and (wanted.length > _ROOM or wanted.is_lookup):
             yield _numbered(wanted.length)
     else:
@@ -159,6 +167,8 @@ def text_draws(wanted: Wanted) -> Iterator[Draw]:
         plain = [*_by_name(wanted), templated(wanted, "{WORDS}"), *_matching(wanted)]
         if isinstance(wanted.default, str):
             plain.append(constant(wanted.default))
+        if wanted.limits.min_length:
+            plain.append(_numbered(wanted.limits.min_length))
         plain += map(constant, _ANY)
         yield from plain
         yield from (cut_to(draw, wanted.length) for draw in plain)
@@ -211,10 +221,12 @@ def templated(wanted: Wanted, template: str) -> Draw:
 
 def _place(wanted: Wanted, name: str, *, is_only: bool) -> tuple[str, tuple[str, ...]]:
     """The code for a place of a template, and examples of what it gives, the longest first."""
-    if name.startswith(NUMBER):
-        width = name.partition(":")[2]
-        code = f"{NUMBER}.str.zfill({width})" if width else NUMBER
-        return code, tuple(f"{number:0>{width or 1}}" for number in _NUMBERS)
+    if place := _NUMBER.fullmatch(name):
+        steps = [f" {sign} {literal(int(by))}" for sign, by in (("//", place["by"]), ("%", place["rest"])) if by]
+        code = f"(rows.number(){''.join(steps)}).cast(pl.String)" if steps else NUMBER
+        numbers = (int(number) // int(place["by"] or 1) % int(place["rest"] or 10**18) for number in _NUMBERS)
+        width = place["width"]
+        return code + f".str.zfill({width})" * bool(width), tuple(f"{number:0>{width or 1}}" for number in numbers)
     if name in wanted.people:
         words = sorted({word.lower() for word in WORDS[f"{name.upper()}S"]}, key=lambda word: (-len(word), word))
         return f"{{own:{wanted.people[name]}}}.str.to_lowercase()", tuple(words[:_SOME])
@@ -228,29 +240,56 @@ def _place(wanted: Wanted, name: str, *, is_only: bool) -> tuple[str, tuple[str,
 
 
 def _matching(wanted: Wanted) -> Iterator[Draw]:
-    """Texts that match the regular expression of a check; if unique, with the row number in place of some digits."""
+    """Texts that match the regular expression of a check; if unique, with the row number in place of as much as can be.
+
+    That is all letters and digits, all digits, or some digits in a row.
+    """
+    is_padded = wanted.kind.family is Family.CHARACTER
     for pattern in wanted.limits.patterns:
-        texts = texts_matching(pattern)
+        texts = texts_matching(pattern, wanted.length if is_padded else None)
         if texts and not wanted.is_unique:
             yield choice(wanted, texts)
         for text in texts[:1] if wanted.is_unique else ():
-            for run in reversed(list(re.finditer(rf"\d{{{_ROOM},}}", text))):
-                yield _numbered(len(run[0]), text[: run.start()], text[run.end() :])
+            alone = reversed(list(re.finditer(rf"\d{{{_ROOM},}}", text)))
+            for runs in (*(list(re.finditer(places, text)) for places in (r"\w+", r"\d+")), *([run] for run in alone)):
+                if sum(len(run[0]) for run in runs) >= _ROOM:
+                    yield _grouped(text, runs)
 
 
-def texts_matching(pattern: str) -> tuple[str, ...]:
+def _grouped(text: str, runs: list[re.Match[str]]) -> Draw:
+    """The row number in place of some parts of a text, with as many digits as these have together."""
+    ends = [0, *(place for run in runs for place in run.span()), len(text)]
+    between = [text[start:end] for start, end in zip(ends[::2], ends[1::2], strict=True)]
+    if len(runs) == 1:
+        return _numbered(len(runs[0][0]), *between)
+    width = sum(len(run[0]) for run in runs)
+    groups = "".join(f"(.{{{len(run[0])}}})" for run in runs)
+    pieces = [piece.replace("$", "$$") + f"${{{place}}}" for place, piece in enumerate(between[:-1], 1)]
+    target = "".join(pieces) + between[-1].replace("$", "$$")
+    code = f"{NUMBER}.str.zfill({width}).str.replace({quoted(groups)}, {quoted(target)})"
+    plain = "".join(piece.replace("\\", r"\\") + rf"\g<{place}>" for place, piece in enumerate(between[:-1], 1))
+    examples = tuple(re.sub(groups, plain, f"{number:0>{width}}") + between[-1] for number in ("1", "9" * width))
+    return Draw(code, examples, is_unique=True)
+
+
+def texts_matching(pattern: str, length: int | None = None) -> tuple[str, ...]:
     """A few short texts for a regular expression, always the same; none if Python's syntax does not have it.
+
+    Those of the given `length` come first.
 
     The pattern is simplified first, so some of the texts do not match it. PostgreSQL may not agree with Python about
     the others, but the server is asked anyway.
     """
     simple = re.sub(r"\[\^(?:\\.|[^\]\\])*\]", "[a-z]", pattern)
     simple = re.sub(r"(?<![\\\[])\+", "{1,6}", re.sub(r"(?<![\\\[])\*", "{0,6}", simple))
+    simple = re.sub(r"(\\.|\[[^\]]*\])|\.", lambda found: found[1] or "[a-z]", simple)
     maker = Rstr(random.Random(pattern))  # noqa: S311 - examples, not secrets
     try:
         with warnings.catch_warnings(action="error"):
-            drawn = {maker.xeger(simple) for _ in range(_MATCHES * 4)}
+            drawn = {maker.xeger(simple) for _ in range(_MATCHES * (4 if length is None else 32))}
             found = [text for text in drawn if re.search(pattern, text)]
     except (re.error, KeyError, OverflowError, FutureWarning):
         return ()
+    if exact := [text for text in found if len(text) == length]:
+        found = exact
     return tuple(sorted(sorted(found, key=lambda text: (len(text), text))[:_MATCHES]))

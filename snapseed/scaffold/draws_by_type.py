@@ -23,13 +23,15 @@ from snapseed.scaffold.draws import (
     templated,
     text_draws,
 )
-from snapseed.scaffold.names import TYPES, hints, singular
+from snapseed.scaffold.names import TYPES, UNIQUE_TYPES, hints, singular
+from snapseed.scaffold.sizes import elements_of
 from snapseed.snapshot.types import INTEGERS, ColumnType, Family
 
 MOMENTS = {Family.DATE, Family.TIMESTAMP, Family.TIMESTAMPTZ}
 NUMBERS = {*INTEGERS, Family.NUMERIC, Family.REAL, Family.DOUBLE}
 _BITS = {Family.SMALLINT: 15, Family.INTEGER: 31, Family.BIGINT: 63}
 _USUAL_NUMBERS = (1, 1_000)
+_MOST_DIGITS = 6
 # The row number plus this may satisfy a check that the row number itself does not.
 _FURTHER = 1_000
 _USUAL_DAYS = (-730, 0)
@@ -39,6 +41,8 @@ _TEXTS = {"citext", "name"}
 _DOCUMENTS = [
     Draw(quoted(text), (value,), is_whole=True) for text, value in (("{}", {}), ("[]", []), ("0", 0), ('""', ""))
 ]
+# Decimals are drawn as 64-bit integers of their last digit.
+_LARGEST = Decimal(10**12)
 # The same number for every row.
 _SAME = "pl.repeat({}, len(rows), eager=True)"
 # Ranges from the row number to the next, so that no two overlap: the format of their ends, quotation marks, hours.
@@ -76,6 +80,9 @@ def number_range(wanted: Wanted, step: Decimal = Decimal(1)) -> tuple[Decimal, D
     ceiling = min(_end(wanted.limits.high, -step), most)
     usual = next(hints("number", wanted.name), None)
     low, high = map(Decimal, usual.split("..") if usual else _USUAL_NUMBERS)
+    if isinstance(wanted.default, Decimal) and wanted.default > 0 and not low <= wanted.default <= high:
+        # What a name suggests is not what this column holds.
+        low, high = wanted.default // 2, wanted.default * 2 // 1
     low, high = max(low, floor), min(high, ceiling)
     if low <= high and (low < high or usual):
         return low, high
@@ -109,11 +116,17 @@ def _integers(wanted: Wanted) -> Iterator[Draw]:
 
 
 def _decimals(wanted: Wanted) -> Iterator[Draw]:
-    """Exact decimals of the column's precision and scale; as texts with two digits if it has none."""
+    """Exact decimals with the digits of the column, or six after the point; as texts where Arrow has no decimals."""
     modifiers = wanted.scalar.modifiers
-    digits = (*modifiers, 0)[1] if modifiers else 2
+    wanted_digits = (*modifiers, 0)[1] if modifiers else 2
+    if wanted_digits < 0:
+        return
+    digits = min(wanted_digits, _MOST_DIGITS)
     step = Decimal(1).scaleb(-digits)
-    finish = "" if modifiers else ".cast(pl.String)"
+    finish = ".cast(pl.String)" if wanted.scalar.family is Family.TEXT_FORM else ""
+    if finish and wanted_digits > digits:
+        # PostgreSQL prints all digits after the point.
+        finish += f' + "{"0" * (wanted_digits - digits)}"'
     if wanted.is_unique:
         code = "rows.number()" if digits == 0 else f"as_decimals(rows.number(), {digits})"
         yield Draw(code + finish, (step, step * 1_000), is_unique=True)
@@ -123,7 +136,7 @@ def _decimals(wanted: Wanted) -> Iterator[Draw]:
         options = ", ".join(f'Decimal("{value}")' for value in values)
         yield Draw(f"{wanted.rows}.choice({wanted.draw}, [{options}]){finish}", values)
     limited = wanted if modifiers else replace(wanted, kind=replace(wanted.kind, modifiers=(12, 2), element=None))
-    low, high = number_range(limited, step)
+    low, high = (max(min(end, _LARGEST), -_LARGEST) for end in number_range(limited, step))
     scale = "" if digits == 2 else f", digits={digits}"  # noqa: PLR2004 - the default of `decimals`
     code = f'{wanted.rows}.decimals({wanted.draw}, "{low:.{digits}f}", "{high:.{digits}f}"{scale})'
     yield Draw(code + finish, tuple(dict.fromkeys((low, high))))
@@ -163,15 +176,18 @@ def _moments(wanted: Wanted) -> Iterator[Draw]:
     if wanted.after is not None:
         start, end = wanted.after
     end = "" if end == "rows.now" else end
-    finish = _finish(wanted.scalar)
+    finish = finish_of(wanted.scalar)
     if not wanted.is_unique:
         code = f"{wanted.rows}.timestamps({wanted.draw}, {start}{', ' + end if end else ''})"
         yield Draw(code, (first, last), finish=finish)
         return
+    finish = ".dt.replace_time_zone(None)" if wanted.scalar.family is Family.TIMESTAMP else ""
     # An hour that may come twice, and in it a microsecond that does not.
     end = end or (f"{start} + timedelta(days=30)" if wanted.after else "rows.now - timedelta(days=1)")
     hour = f'{wanted.rows}.timestamps({wanted.draw}, {start}, {end}).dt.truncate("1h")'
-    yield Draw(f'{hour} + rows.number().cast(pl.Duration("us"))', (first, last), is_unique=True, finish=finish)
+    digits = (*wanted.scalar.modifiers, 6)[0]
+    steps = "rows.number()" if digits >= 6 else f"(rows.number() * {10 ** (6 - digits):_})"  # noqa: PLR2004
+    yield Draw(f'{hour} + {steps}.cast(pl.Duration("us"))', (first, last), is_unique=True, finish=finish)
 
 
 def _own_day(wanted: Wanted) -> Draw:
@@ -184,7 +200,7 @@ def _own_day(wanted: Wanted) -> Draw:
     return Draw(f"({first:_} {sign} rows.number()).cast(pl.Int32).cast(pl.Date)", (day,), is_unique=True)
 
 
-def _finish(kind: ColumnType) -> str:
+def finish_of(kind: ColumnType) -> str:
     """What turns a moment in UTC into the type: a date, one without a time zone, or one with fewer digits."""
     if kind.family is Family.DATE:
         return ".dt.date()"
@@ -213,6 +229,13 @@ def _booleans(wanted: Wanted) -> Iterator[Draw]:
     yield from map(constant, (True, False))
 
 
+def _bytes(wanted: Wanted) -> Iterator[Draw]:
+    """The digits of the row number, as many as a check asks for."""
+    width = wanted.limits.min_length or wanted.length or 1
+    code = NUMBER if width == 1 else f"{NUMBER}.str.zfill({width})"
+    yield Draw(f"{code}.cast(pl.Binary)", (f"\\x{f'{1:0>{width}}'.encode().hex()}",), is_unique=True)
+
+
 def _vectors(wanted: Wanted) -> Iterator[Draw]:
     items = f"rows.items({wanted.draw}, {_SAME.format(wanted.kind.modifiers[0])})"
     code = "{local}.lists(({local}.integers(" + wanted.draw + ", -1_000, 1_000) / 1_000).cast(pl.Float32))"
@@ -233,11 +256,15 @@ def _arrays(wanted: Wanted) -> Iterator[Draw]:
         if draw.local is not None or (draw.is_unique and inner.kind.family is not Family.UUID):
             continue
         count = wanted.limits.elements
-        sizes = f"rows.integers({quoted('number of ' + wanted.name)}, 1, 3)" if count is None else _SAME.format(count)
+        number = quoted(f"number of {wanted.name}")
+        known = elements_of(wanted.statistics) if wanted.statistics is not None else ()
+        usual = f"rows.quantiles({number}, {list(known)})" if known else f"rows.integers({number}, 1, 3)"
+        sizes = usual if count is None else _SAME.format(count)
         lists = (1, 3) if count is None else (count,)
         examples = tuple(list(islice(cycle(draw.examples), size)) for size in lists) if draw.examples else ()
         items = f"rows.items({wanted.draw}, {sizes})"
-        yield Draw("{local}.lists(" + draw.code + draw.finish + ")", examples, local=("items", items))
+        code = draw.code if "(" in draw.code else f"{{local}}.choice({inner.draw}, [{draw.code}])"
+        yield Draw("{local}.lists(" + code + draw.finish + ")", examples, local=("items", items))
         return
 
 
@@ -253,6 +280,8 @@ def _spelled(wanted: Wanted) -> Iterator[Draw]:
     elif base in {"bit", "bit varying"}:
         width = (*wanted.kind.modifiers, 1 if base == "bit" else 4)[0]
         yield choice(wanted, tuple(dict.fromkeys(f"{bits:0{width}b}"[-width:] for bits in (0, 1, 2**width - 1))))
+    elif base in UNIQUE_TYPES and wanted.is_unique:
+        yield templated(wanted, UNIQUE_TYPES[base])
     elif base in TYPES:
         yield templated(wanted, TYPES[base])
 
@@ -283,7 +312,7 @@ _BY_FAMILY: dict[Family, Callable[[Wanted], Iterable[Draw]]] = {
         )
     ],
     **dict.fromkeys([Family.JSON, Family.JSONB], lambda _: _DOCUMENTS),
-    Family.BYTEA: lambda _: [Draw(f"{NUMBER}.cast(pl.Binary)", is_unique=True)],
+    Family.BYTEA: _bytes,
     Family.VECTOR: _vectors,
     Family.TEXT_FORM: _spelled,
 }

@@ -16,7 +16,7 @@ from snapseed.scaffold.plan import EntityPlan, ProjectPlan, alias_of
 _SETTINGS = (Path(__file__).parent / "settings.toml").read_text(encoding="utf-8")
 _WIDTH = 100
 _STANDARD = {"datetime": ("UTC", "date", "datetime", "timedelta"), "decimal": ("Decimal",)}
-_OURS = ("Rows", "as_decimals", "entity", "exactly", "fan_out", "scale")
+_OURS = ("Rows", "as_decimals", "entity", "exactly", "fan_out", "scale", "spread")
 _COUNTED = {"1": "One row", "2": "Two rows"}
 _SCALED = {
     "scale(0.2)": "One row for every five of the scale.",
@@ -39,6 +39,7 @@ class Origin:
 def project_files(plan: ProjectPlan, origin: Origin) -> dict[str, str]:
     """The text of each file, by its path in the project."""
     files = {f"generators/{entity.name}.py": _module(entity) for entity in plan.entities}
+    files |= {f"generators/pools/{entity.name}.csv": entity.pool for entity in plan.entities if entity.pool}
     words = sorted(WORDS.keys() & {name for entity in plan.entities for name in entity.names})
     if words:
         files["generators/words.py"] = _words(words)
@@ -76,10 +77,13 @@ def _module(plan: EntityPlan) -> str:
         lines.append("    # These modules refer to each other, so they cannot import each other at the top.")
         lines += [f"    from .{name} import {name}" for name in plan.late]
         lines.append("")
+    if plan.pool:
+        return "\n".join([*lines, f"    return rows.from_pool({quoted(plan.name)})", ""])
     for name, code in plan.statements:
         lines += laid_out(f"{name} = ", code, "", 4)
     lines += ["    return pl.DataFrame(", "        {"]
     for column, code in plan.values.items():
+        lines += [f"            # as in the source: {plan.learned[column]}"] if column in plan.learned else []
         lines += laid_out(f"{quoted(column)}: ", code, ",", 12)
     lines += ["        }", "    )"]
     return "\n".join(lines) + "\n"
@@ -121,8 +125,14 @@ def _declaration(plan: EntityPlan) -> list[str]:
 def _described(plan: EntityPlan) -> str:
     if plan.parent is not None:
         return f"{_COUNTED.get(plan.per_parent or '', 'Some rows')} for each of `{plan.parent}`."
+    if plan.pool:
+        return f"The rows that the table held: pools/{plan.name}.csv."
     if plan.rows is not None:
-        return _SCALED.get(plan.rows, "The same rows at every scale, for others to choose from.")
+        is_fixed = plan.rows.isdecimal()
+        other = (
+            "The same rows at every scale, for others to choose from." if is_fixed else "As many rows as in the source."
+        )
+        return _SCALED.get(plan.rows, other)
     return "As many rows as the scale says."
 
 
@@ -152,6 +162,8 @@ def laid_out(before: str, code: str, after: str, indent: int) -> list[str]:
             (_source(code, key), _source(code, value)) for key, value in zip(node.keys, node.values, strict=True) if key
         ]
         lines = [line for key, value in pairs for line in laid_out(f"{key}: ", value, ",", indent + 4)]
+        if all(isinstance(value, ast.Constant) for value in node.values):
+            lines = _filled((": ".join(pair) for pair in pairs), indent + 4)
         return [f"{margin}{before}{{", *lines, f"{margin}}}{after}"]
     if isinstance(node, ast.Call) and (arguments := [*node.args, *node.keywords]):
         items = [_source(code, argument) for argument in arguments]

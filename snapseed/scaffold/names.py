@@ -18,11 +18,12 @@ from snapseed.generate.words import words_of
 _DATA: dict[str, dict[str, Any]] = tomllib.loads((Path(__file__).parent / "names.toml").read_text(encoding="utf-8"))
 LOOKUPS: dict[str, tuple[str, ...]] = {name: tuple(rows) for name, rows in _DATA["lookups"].items()}
 TYPES: dict[str, str] = _DATA["types"]
+UNIQUE_TYPES: dict[str, str] = _DATA["unique_types"]
 _KEPT_BY = {name.lower(): tool for tool, names in _DATA["bookkeeping"].items() for name in names}
 COUNTRY_CODES: tuple[str, ...] = tuple(_DATA["codes"]["country"])
 _MODIFIED = re.compile(r"(?P<head>timestamp|time)(?P<modifier>\(\d+\))? (?P<zone>with|without) time zone(?P<array>.*)")
 # What every generated module imports or defines.
-_TAKEN = {"rows", "pl", "entity", "fan_out", "exactly", "scale", "timedelta", "datetime", "words", "number"}
+_TAKEN = {"rows", "pl", "entity", "fan_out", "exactly", "spread", "scale", "timedelta", "datetime", "words", "number"}
 
 
 def singular(word: str) -> str:

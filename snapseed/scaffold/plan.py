@@ -5,27 +5,24 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 
 from snapseed.generate.words import words_of
-from snapseed.scaffold.arrangement import Arrangement, arrange
-from snapseed.scaffold.columns import MOST_PER_PARENT, Proposal, most_per_parent, propose
+from snapseed.scaffold.arrangement import Arrangement, Place, arrange
+from snapseed.scaffold.columns import Proposal, most_per_parent, propose, share_of_nulls
 from snapseed.scaffold.conditions import Rule, conditions_of
-from snapseed.scaffold.decision import Columns, Together, decide
+from snapseed.scaffold.decision import Columns, Together, decide, rehearsed
 from snapseed.scaffold.draws import NUMBER, literal, quoted
-from snapseed.scaffold.names import identifier, kept_by, short_type
+from snapseed.scaffold.kept import HeldRows, KeptRows
+from snapseed.scaffold.names import identifier, short_type
 from snapseed.scaffold.schema import Table
+from snapseed.scaffold.sizes import MOST_PER_PARENT, children_per_parent, fan_out_of, largest_root, rows_of
 from snapseed.scaffold.sources import ImpossibleError, sources_of
-from snapseed.scaffold.trial import Candidates, Verdict, question_of
+from snapseed.scaffold.trial import CandidateRows, Candidates, Verdict, question_of
 
 Answer = Callable[[tuple[Rule, ...], tuple[Candidates, ...]], Verdict]
-# Up to the first number, every parent has that many rows; from the second on, two on average.
-_ALWAYS = 2
-_SPREAD = 5
-_FRACTIONS = {1: "scale(0.2)", 2: "scale(0.05)"}
-# How often a column that may be NULL is.
-_OFTEN = "0.1"
+Refusal = Callable[[CandidateRows], str | None]
 _TITLE_LENGTH = 80
 _OWN = re.compile(r"\{own:([^}]*)\}")
 _ROWS = re.compile(r"\{rows:([^}]*)\}")
@@ -37,7 +34,9 @@ class EntityPlan:
     """One module: the declaration of an entity and its function, as pieces of code.
 
     `parameters` are entities whose rows the function receives, `references` those that its code names, and `among` one
-    of these that limits `per_parent`. `late` are entities that are imported inside the function.
+    of these that limits `per_parent`. `late` are entities that are imported inside the function. `learned` says what
+    columns take from statistics. If the table keeps the rows that it holds, they are the text of a `pool`, and there
+    are no `values`.
     """
 
     name: str
@@ -46,16 +45,18 @@ class EntityPlan:
     title: str
     key: tuple[str, ...]
     columns: Mapping[str, str]
-    parent: str | None
-    per_parent: str | None
-    among: str | None
     rows: str | None
-    parameters: tuple[str, ...]
-    references: frozenset[str]
-    statements: tuple[tuple[str, str], ...]
-    values: Mapping[str, str]
-    notes: tuple[str, ...]
+    parent: str | None = None
+    per_parent: str | None = None
+    among: str | None = None
+    parameters: tuple[str, ...] = ()
+    references: frozenset[str] = frozenset()
+    statements: tuple[tuple[str, str], ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     late: tuple[str, ...] = ()
+    pool: str = ""
+    learned: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def nodes(self) -> list[ast.AST]:
@@ -93,42 +94,49 @@ def alias_of(entity: str, parameters: Iterable[str]) -> str:
     return f"{entity}_entity" if entity in parameters else entity
 
 
-def plan_project(tables: Sequence[Table], answer: Answer) -> ProjectPlan:
+def plan_project(
+    tables: Sequence[Table], answer: Answer, held: HeldRows = HeldRows(), refusal: Refusal = lambda _: None
+) -> ProjectPlan:
     """An entity for each table whose rows can be made so that its constraints hold.
 
-    `answer` asks the server which draws meet the checks of a table. A table that turns out to be impossible is left
-    out, and all are planned once more without it.
+    `answer` asks the server which draws meet the checks of a table, `refusal` whether it takes whole rows. `held` says
+    what becomes of tables that hold rows. A table that turns out to be impossible is left out, and all are planned once
+    more without it.
     """
     by_oid = {table.oid: table for table in tables}
     conditions = {table.oid: conditions_of(table) for table in tables}
-    answer = cache(answer)  # safe: the transaction is read-only, so a verdict cannot change
-    tools = {table.oid: kept_by(table.schema, table.name) for table in tables}
-    excluded = {oid: f"{tool} fills it" for oid, tool in tools.items() if tool}
-    single: frozenset[int] = frozenset()
+    # Safe, since nothing is written: neither can change.
+    answer, refusal = cache(answer), cache(refusal)
+    excluded = {**held.by_tools, **held.by_others}
+    single: Mapping[int, str] = {}
     while True:
-        arrangement = arrange(by_oid, conditions, excluded, single)
-        entities, impossible = _entities(arrangement, answer)
+        arrangement = arrange(by_oid, conditions, excluded, single, held.kept)
+        entities, impossible = _entities(arrangement, answer, refusal)
         if not impossible:
             left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
             return ProjectPlan(tuple(_without_circles(entities)), left_out)
         # A table with a key of several columns is tried again with one of them.
-        joint = {oid for oid in impossible if len(arrangement.places[oid].key) > 1}
-        single |= joint
-        excluded |= {oid: why for oid, why in impossible.items() if oid not in joint}
+        joint = {oid: why for oid, why in impossible.items() if len(arrangement.places[oid].key) > 1}
+        single = {**single, **joint}
+        excluded |= {oid: single.get(oid, why) for oid, why in impossible.items() if oid not in joint}
 
 
-def _entities(arrangement: Arrangement, answer: Answer) -> tuple[list[EntityPlan], dict[int, str]]:
+def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tuple[list[EntityPlan], dict[int, str]]:
     """For all tables, parents before children; and why some can have no rows.
 
     What has to do with one of those waits for the next time: without it, it may become something else.
     """
     names = {place.name for place in arrangement.places.values()}
+    largest = largest_root(arrangement)
     impossible: dict[int, str] = {}
     waiting: set[int] = set()
     since: dict[int | None, str | None] = {None: None}
     strides: dict[int | None, int] = {None: 1}
     entities: dict[int, EntityPlan] = {}
     for oid in sorted(arrangement.places, key=lambda oid: len(arrangement.ancestors(oid))):
+        if oid in arrangement.kept:
+            entities[oid] = _kept(arrangement.tables[oid], arrangement.places[oid], arrangement.kept[oid])
+            continue
         key = arrangement.places[oid].parent
         parent = None if key is None else key.target
         related = {*arrangement.ancestors(oid), *(found.target for found in arrangement.tables[oid].foreign_keys)}
@@ -137,14 +145,24 @@ def _entities(arrangement: Arrangement, answer: Answer) -> tuple[list[EntityPlan
             continue
         try:
             proposal = propose(sources_of(arrangement, oid), since[parent])
-            most = None if parent is None else most_per_parent(proposal, strides[parent])
-            columns = decide(proposal, answer(*question_of(proposal)))
+            counts = children_per_parent(arrangement, oid)
+            usual = counts[-1] if counts else MOST_PER_PARENT
+            most = None if parent is None else most_per_parent(proposal, strides[parent], usual)
+            columns = rehearsed(proposal, decide(proposal, answer(*question_of(proposal))), refusal)
+            if unknown := columns.null.keys() & {*arrangement.places[oid].key}:
+                raise ImpossibleError(oid, f"no values are known of its key ({', '.join(unknown)})")  # noqa: TRY301
         except ImpossibleError as exc:
             impossible[oid] = exc.reason
             waiting |= related - {oid}
             continue
         since[oid], strides[oid] = proposal.since, strides[parent] * (most or 1)
-        entities[oid] = _entity(proposal, columns, None if parent is None else entities[parent].name, most, names)
+        entity = _entity(proposal, columns, None if parent is None else entities[parent].name, names)
+        among = entity.among and alias_of(entity.among, entity.parameters)
+        entities[oid] = replace(
+            entity,
+            per_parent=None if most is None else fan_out_of([min(count, most) for count in counts or [most]], among),
+            rows=rows_of(arrangement, oid, largest),
+        )
     columns_of = {entity.name: entity.columns for entity in entities.values()}
     for oid, entity in entities.items():
         for other, column in sorted(entity.used):
@@ -153,9 +171,22 @@ def _entities(arrangement: Arrangement, answer: Answer) -> tuple[list[EntityPlan
     return list(entities.values()), impossible
 
 
-def _entity(
-    proposal: Proposal, columns: Columns, parent: str | None, most: int | None, names: Collection[str]
-) -> EntityPlan:
+def _kept(table: Table, place: Place, kept: KeptRows) -> EntityPlan:
+    """For a table that keeps the rows that it holds."""
+    return EntityPlan(
+        name=place.name,
+        table=None if table.name == place.name else table.name,
+        schema=None if table.is_visible else table.schema,
+        title=_title(table),
+        key=kept.key,
+        columns={name: short_type(table.kind(name).name) for name in kept.columns},
+        rows=str(len(kept.rows)),
+        pool=kept.pool,
+    )
+
+
+def _entity(proposal: Proposal, columns: Columns, parent: str | None, names: Collection[str]) -> EntityPlan:
+    """The plan of an entity without the number of its rows."""
     table, place, among = proposal.sources.table, proposal.sources.place, proposal.sources.among
     statements, values = _code(proposal, columns, names)
     codes = [*(code for _, code in statements), *values.values()]
@@ -172,18 +203,26 @@ def _entity(
         key=place.key,
         columns={name: short_type(table.kind(name).name) for name in values},
         parent=parent,
-        per_parent=None if most is None else _fan_out(most, among and alias_of(among, parameters)),
+        per_parent=None,
         among=among,
-        rows=str(place.rows) if place.rows is not None else _FRACTIONS.get(place.level),
+        rows=None,
         parameters=parameters,
         references=frozenset(name for code in codes for name in _ENTITY.findall(code)) | ({among} if among else set()),
         statements=tuple((name, named(code)) for name, code in statements),
         values={name: named(code) for name, code in values.items()},
         notes=columns.notes,
+        learned={name: text for name in values if (text := _learned(table, columns, name))},
     )
     if NUMBER in plan.names:
         plan = replace(plan, statements=((NUMBER, "rows.number().cast(pl.String)"), *plan.statements))
     return plan
+
+
+def _learned(table: Table, columns: Columns, name: str) -> str:
+    """What a column takes from statistics: its values or their range, and how many are NULL."""
+    shape = columns.draws[name].shape if name in columns.draws else ""
+    is_known = name in table.statistics and name in columns.sometimes_null
+    return ", ".join(filter(None, [shape, f"{share_of_nulls(table, name):.1%} NULL" if is_known else ""]))
 
 
 def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple[list[tuple[str, str]], dict[str, str]]:
@@ -197,7 +236,10 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
     draws = {name: found[0] for name, found in proposal.draws.items()} | {**columns.draws}
     statements, taken = list(sources.statements), set(names)
     variables: dict[str, str] = {}
-    nulls = {name: f"{quoted(f'{name} missing')}, {{}}, {_OFTEN}" for name in columns.sometimes_null}
+    nulls = {
+        name: f"{quoted(f'{name} missing')}, {{}}, {share_of_nulls(sources.table, name):.3g}"
+        for name in columns.sometimes_null
+    }
 
     def assigned(name: str, code: str) -> str:
         variable = identifier(name, taken)
@@ -246,14 +288,6 @@ def _table(together: Together) -> str:
     }
     shown = (f"{quoted(name)}: [{', '.join(map(literal, states))}]" for name, states in columns.items())
     return f"rows.sample({quoted(', '.join(together.states))}, pl.DataFrame({{{', '.join(shown)}}}))"
-
-
-def _fan_out(most: int, among: str | None) -> str:
-    """How many rows each row of the parent has, up to `most`, and up to the rows of the entity `among`."""
-    if most <= _ALWAYS:
-        return str(most) if among is None else f"exactly({most}, among={among})"
-    mean = 1 if most < _SPREAD else 2 if most < MOST_PER_PARENT else 3
-    return f"fan_out(mean={mean}, maximum={most}" + (")" if among is None else f", among={among})")
 
 
 def _title(table: Table) -> str:

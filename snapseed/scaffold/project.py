@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,16 +13,21 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from snapseed.config import interpolate
 from snapseed.config.settings import variable_with
 from snapseed.errors import UsageError
-from snapseed.postgres.connect import target_of
+from snapseed.postgres.connect import connected, target_of
 from snapseed.postgres.guard import identify
 from snapseed.postgres.locks import reading
 from snapseed.redaction import redacted, url_without_password
+from snapseed.scaffold.kept import read_held_rows
 from snapseed.scaffold.modules import Origin, project_files
 from snapseed.scaffold.plan import plan_project
 from snapseed.scaffold.schema import read_schema
-from snapseed.scaffold.trial import answer
+from snapseed.scaffold.trial import answer, refusal
 
 _SOURCE = "--from-database"
+_HOW_TO_FILL = (
+    "add --keep-small to keep the rows of small tables without personal columns as they are, --keep-rows TABLE to keep"
+    " those of one table, or --include-filled to generate other rows for all of them"
+)
 # A function in a check may never return.
 _LONGEST_CHECK = "10s"
 
@@ -39,35 +44,65 @@ class Scaffold:
     lacks_password: bool
 
 
-def scaffold_project(url: str) -> Scaffold:
+@dataclass(frozen=True)
+class ScaffoldRequest:
+    """A project for the tables of the database at `url`, which may contain `${NAME}`.
+
+    `keep_rows` names tables whose rows are kept as they are, `keep_small` keeps those of all small tables without
+    personal columns. Others that hold rows are left out, unless they are `include_filled`: then rows for them take
+    their shape from PostgreSQL's `statistics`.
+    """
+
+    url: str
+    keep_rows: Sequence[str] = ()
+    keep_small: bool = False
+    include_filled: bool = False
+    statistics: bool = True
+
+
+def scaffold_project(request: ScaffoldRequest) -> Scaffold:
     """The files of a project for the tables of a database.
 
-    Only catalogs are read, and only checks are evaluated, in one transaction that may not write. `url` may contain
-    `${NAME}`. Raises `UsageError` if there is no table to make rows for, and what connecting raises.
+    Only catalogs and the rows to keep are read, and only checks are evaluated, in one transaction that may not write.
+    Rows are tried in temporary tables, by transactions that are rolled back. Raises `UsageError` if there is no table
+    to make rows for, for rows that cannot be kept, and what connecting raises.
     """
+    url = request.url
     filled, _ = interpolate(url, where=_SOURCE)
     target = target_of(filled, _SOURCE)
-    with reading(target, "reading the catalogs") as connection:
-        tables = read_schema(connection)
-        connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(_LONGEST_CHECK)))
-        plan = plan_project(tables, partial(answer, connection))
+    with reading(target, "reading the catalogs") as connection, connected(target, create=False) as trying:
+        tables = read_schema(connection, with_statistics=request.statistics and request.include_filled)
+        for session in (connection, trying):
+            session.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(_LONGEST_CHECK)))
+        held = read_held_rows(
+            connection, tables, request.keep_rows, small=request.keep_small, include_filled=request.include_filled
+        )
+        plan = plan_project(tables, partial(answer, connection), held, partial(refusal, trying))
         identity = identify(connection)
+    # The shortest reasons first: they are the plainest.
+    left_out = [f"{table}: {why}" for table, why in sorted(plan.left_out.items(), key=lambda found: len(found[1]))]
     if not plan.entities:
         raise UsageError(
             "there is no table to make rows for",
             where=target.described,
-            observed="; ".join(f"{table}: {why}" for table, why in plan.left_out.items()) or "no tables",
+            observed="; ".join(left_out) or "no tables",
             expected="tables in a schema that this role may use, apart from those of extensions",
-            next_step="make the tables first, with the application's migrations",
+            next_step=_HOW_TO_FILL if held.by_others else "make the tables first, with the application's migrations",
         )
     is_here = identity.address is None or ipaddress.ip_address(identity.address).is_loopback
     origin = origin_of(url, filled, None if is_here else identity.host or identity.address)
-    remarks = [f"left out: {table}: {why}" for table, why in plan.left_out.items()]
+    remarks = [f"left out: {reason}" for reason in left_out]
+    if held.by_others:
+        remarks.append(f"tables that hold rows are left out, and no load touches them; {_HOW_TO_FILL}")
+    filled_tables = [str(table) for table in tables if table.has_rows and table.oid not in held.kept]
+    if replaced := [table for table in filled_tables if table not in plan.left_out]:
+        remarks.append(f"these tables hold rows, which a load would replace: {', '.join(replaced)}")
+    unknown = [str(table) for table in tables if str(table) in replaced and not table.statistics]
+    if unknown and request.statistics:
+        how = "ANALYZE them and repeat this, and their columns look like those of the source"
+        remarks.append(f"PostgreSQL has no statistics of these tables: {', '.join(unknown)}; {how}")
     if origin.lacks_password:
         remarks.append("the password is not written: give it in PGPASSWORD or libpq's password file")
-    filled_tables = [str(table) for table in tables if table.has_rows and str(table) not in plan.left_out]
-    if filled_tables:
-        remarks.insert(0, f"these tables hold rows, which a load would replace: {', '.join(filled_tables)}")
     return Scaffold(
         files=project_files(plan, origin),
         notes={entity.table or entity.name: entity.notes for entity in plan.entities if entity.notes},

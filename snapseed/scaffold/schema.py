@@ -49,13 +49,19 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class Check:
-    """A condition on `columns`. In the check of a domain, `VALUE` stands for the column."""
+    """A condition on `columns`. In the check of a domain, `VALUE` stands for the column.
+
+    If it is that of a `generated` column, the expression is evaluated with the type of that column.
+    """
 
     expression: str
     columns: tuple[str, ...]
     of_domain: bool = False
+    generated: str | None = None
 
     def __str__(self) -> str:
+        if self.generated is not None:
+            return f"the generated column {self.generated}"
         return f"CHECK {' '.join(self.expression.split())}"
 
 
@@ -78,6 +84,7 @@ class Table:
     `is_visible`: the search path finds it without its schema. `defaults` are those of ordinary columns. `partitions`
     are the conditions on the rows of its partitions, None where it is not partitioned. `rows` is PostgreSQL's estimate
     and `statistics` what it knows about columns: None and empty without ANALYZE, or if they are not to be used.
+    `unique_where` are the conditions of unique indexes that are not about all rows, by their columns.
     """
 
     oid: int
@@ -86,6 +93,7 @@ class Table:
     columns: tuple[ColumnFacts, ...]
     primary_key: tuple[str, ...] = ()
     unique: tuple[tuple[str, ...], ...] = ()
+    unique_where: Mapping[tuple[str, ...], str] = field(default_factory=dict)
     foreign_keys: tuple[ForeignKey, ...] = ()
     checks: tuple[Check, ...] = ()
     exclusions: tuple[Exclusion, ...] = ()
@@ -150,11 +158,17 @@ def read_schema(connection: Connection, *, with_statistics: bool = True) -> tupl
 
 def _table(row: dict[str, Any], facts: TableFacts, **details: list[dict[str, Any]]) -> Table:
     required = {column.name for column in facts.columns if column.not_null}
+    # Of the indexes on the same columns, those about all rows come last and count.
+    where = {
+        index["columns"]: index["only_where"]
+        for index in sorted(details["unique"], key=lambda index: index["only_where"] is None)
+    }
     return Table(
         **row,
         columns=facts.columns,
         primary_key=next((index["columns"] for index in details["unique"] if index["is_primary"]), ()),
         unique=tuple(dict.fromkeys(index["columns"] for index in details["unique"] if index["columns"])),
+        unique_where={columns: condition for columns, condition in where.items() if condition is not None},
         foreign_keys=tuple(
             ForeignKey(**key, is_required=required >= set(key["columns"])) for key in details["foreign_keys"]
         ),

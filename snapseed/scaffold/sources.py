@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from snapseed.errors import ConfigurationError
 from snapseed.scaffold.arrangement import Arrangement, Place
-from snapseed.scaffold.conditions import Conditions, Rule
+from snapseed.scaffold.conditions import Conditions, Rule, avoiding
+from snapseed.scaffold.names import UNIQUE_TYPES
 from snapseed.scaffold.references import KeySource, References
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.types import INTEGERS, Family
@@ -67,10 +68,13 @@ def sources_of(arrangement: Arrangement, oid: int) -> Sources:
     table, place, conditions = references.table, references.place, references.conditions
     nullable = frozenset(column.name for column in table.columns if not column.not_null) - {*place.key}
     chosen, unfilled = _foreign(references, nullable)
-    null = {**_left_to_the_database(table, place), **unfilled}
+    null = {**_left_to_the_database(references), **unfilled}
     unique = _unique(references, chosen, null.keys())
     chosen |= unique.replaced
     for index in unique.unmet:
+        if condition := table.unique_where.get(index):
+            conditions = replace(conditions, rules=(*conditions.rules, *avoiding(condition)))
+            continue
         # NULLs do not count as duplicates of each other.
         why = f"are known that are unique by ({', '.join(index)})"
         name = next((name for name in reversed(index) if name in nullable), None)
@@ -107,7 +111,8 @@ def leave(table: Table, name: str, why: str) -> dict[str, str]:
     return {name: f"left to the database, because {why}" if column.has_default else f"NULL, because {why}"}
 
 
-def _left_to_the_database(table: Table, place: Place) -> dict[str, str]:
+def _left_to_the_database(references: References) -> dict[str, str]:
+    table, place = references.table, references.place
     if table.partitions == ():
         raise ImpossibleError(table.oid, "it has no partitions")
     null: dict[str, str] = {}
@@ -120,6 +125,7 @@ def _left_to_the_database(table: Table, place: Place) -> dict[str, str]:
             null |= leave(table, column.name, f"no values of type {column.type} are known")
             continue
         is_needed = column.name in {*table.foreign_columns, *place.key}
+        is_needed |= references.conditions.on(column.name) and not column.identity
         if not is_needed and (column.identity or column.name in table.serials):
             null[column.name] = "numbered by the database"
     return null
@@ -230,10 +236,11 @@ class _Uniqueness:
         """How early a column is made unique; None if it has too few values."""
         column, kind = self.references.table.column(name), self.references.table.kind(name)
         is_narrow = column.labels or self.references.conditions.limits[name].allowed is not None
-        if is_narrow or kind.is_array or kind.family not in _UNIQUE_FIRST:
+        base = kind.base.rpartition(".")[2]
+        if is_narrow or kind.is_array or not (kind.family in _UNIQUE_FIRST or base in {"numeric", *UNIQUE_TYPES}):
             return None
         is_short = bool(kind.modifiers) and kind.modifiers[0] < _ROOMY
-        return _UNIQUE_FIRST[kind.family] + is_short * len(Family)
+        return _UNIQUE_FIRST.get(kind.family, len(_UNIQUE_FIRST)) + is_short * len(Family)
 
     def _positioned(self, own: Sequence[str]) -> _Uniqueness | None:
         """Integers count the rows of a parent; labels take turns, and no parent has more rows than there are labels."""

@@ -1,17 +1,21 @@
-"""Keys as the manifest records them: integers as they are, all others as text that PostgreSQL takes for the value."""
+"""Values as text that PostgreSQL takes for them, and keys as the manifest records them: numbers, or such a text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from snapseed.snapshot.manifest import Column, FirstKey, KeyValue
-from snapseed.snapshot.types import INTEGERS, ColumnType, Family
+from snapseed.snapshot.types import INTEGERS, ColumnType, Family, parse_type
 
 _SECOND = 1_000_000
+_NUMBERS = {Family.NUMERIC, Family.REAL, Family.DOUBLE}
+# What makes PostgreSQL quote a text in an array.
+_QUOTED = set('{}," \\\t\n\v\f\r')
 
 
 def key_at(rows: pa.Table | pa.RecordBatch, key: Sequence[Column], row: int) -> FirstKey:
@@ -32,6 +36,35 @@ def key_value(value: pa.Scalar, kind: ColumnType) -> KeyValue:
     if kind.family in INTEGERS:
         return int(value.as_py())
     return _TEXTS.get(kind.family, lambda value: str(value.as_py()))(value)
+
+
+def sortable(key: FirstKey, columns: Sequence[Column]) -> tuple[int | str | Decimal, ...]:
+    """A key of the manifest as a value that sorts as the rows do. Texts sort by their bytes, as in a snapshot."""
+    values = key if isinstance(key, tuple) else (key,)
+    return tuple(
+        Decimal(value) if column.kind().family in _NUMBERS else value
+        for value, column in zip(values, columns, strict=True)
+    )
+
+
+def as_text(value: pa.Scalar, kind: ColumnType) -> str | None:
+    """A value as PostgreSQL prints it; None for NULL."""
+    if not value.is_valid:
+        return None
+    if kind.family is Family.VECTOR and not kind.is_array:
+        return f"[{','.join(str(key_value(item, parse_type('real'))) for item in value.values)}]"
+    return _array_text(value, kind.element) if kind.element else str(key_value(value, kind))
+
+
+def _array_text(value: pa.Scalar, element: ColumnType) -> str:
+    if not pa.types.is_list(value.type) or not value.is_valid:
+        text = as_text(value, element)
+        if text is None:
+            return "NULL"
+        if text and _QUOTED.isdisjoint(text) and text.upper() != "NULL":
+            return text
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f"{{{','.join(_array_text(item, element) for item in value.values)}}}"
 
 
 def _float(value: pa.Scalar) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from snapseed.errors import UsageError
@@ -37,7 +38,7 @@ class Revision(Folder):
 
         Raises `UsageError` if git does not know the commit.
         """
-        if self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{self.commit}^{{commit}}").returncode:
+        if git(self.inside, "rev-parse", "-q", "--verify", "--end-of-options", f"{self.commit}^{{commit}}").returncode:
             raise UsageError(
                 "git knows no such revision",
                 where=str(self.inside),
@@ -45,7 +46,7 @@ class Revision(Folder):
                 expected="a commit, a branch or a tag, as in HEAD~1:snapshots/ci",
                 next_step="check its name with `git log`; a shallow clone lacks older commits",
             )
-        return self._git("cat-file", "-e", f"{self}/{FILE_NAME}").returncode == 0
+        return git(self.inside, "cat-file", "-e", f"{self}/{FILE_NAME}").returncode == 0
 
     def open_manifest(self) -> BinaryIO:
         """The manifest. Raises `OSError`."""
@@ -57,7 +58,9 @@ class Revision(Folder):
 
     def present(self) -> set[str]:
         """The relative paths of all files in the folder."""
-        listed = self._git("ls-tree", "-r", "-z", "--name-only", "--end-of-options", str(self)).stdout
+        listed = git(
+            self.inside, "ls-tree", "-r", "-z", "--full-tree", "--name-only", "--end-of-options", str(self)
+        ).stdout
         return set(filter(None, listed.decode(errors="surrogateescape").split("\0")))
 
     def _open(self, path: str) -> BinaryIO:
@@ -73,16 +76,28 @@ class Revision(Folder):
         copy.seek(0)
         if start.startswith(LFS_POINTER) and (found := _LFS_OBJECT.search(start)):
             first, second, _ = parts = [part.decode() for part in found.groups()]
-            shared = self._git("rev-parse", "--path-format=absolute", "--git-common-dir").stdout.decode().strip()
+            shared = git(self.inside, "rev-parse", "--path-format=absolute", "--git-common-dir").stdout.decode().strip()
             stored = Path(shared, "lfs", "objects", first, second, "".join(parts))
             if stored.is_file():
                 copy.close()
                 return stored.open("rb", buffering=0)
         return copy
 
-    def _git(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        try:
-            command = ["git", *arguments]
-            return subprocess.run(command, cwd=self.inside, capture_output=True, check=False)
-        except OSError as exc:
-            raise UsageError("git cannot be run", where=str(self.inside), observed=str(exc)) from exc
+
+def git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """What git does in a folder. Raises `UsageError` if it cannot be run."""
+    try:
+        return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False)  # noqa: S607 - of the PATH
+    except OSError as exc:
+        raise UsageError("git cannot be run", where=str(folder), observed=str(exc)) from exc
+
+
+def committed_in(snapshots: Path, project: Path, commit: str) -> dict[str, Revision]:
+    """The snapshots in a folder of the project as of a commit, by name. Raises `UsageError` for an unknown commit."""
+    here = Revision(Path(), project, commit)
+    here.repair()
+    prefix = git(project, "rev-parse", "--show-prefix").stdout.decode().removesuffix("\n")
+    folder = Path(os.path.normpath(Path(prefix, os.path.relpath(snapshots, project))))
+    found = map(PurePosixPath, Revision(folder, project, commit).present())
+    names = sorted(path.parent.name for path in found if path.match(f"*/{FILE_NAME}") and len(path.parts) == 2)  # noqa: PLR2004 - folder and file
+    return {name: Revision(folder / name, project, commit) for name in names}

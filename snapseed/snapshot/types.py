@@ -168,6 +168,18 @@ def parse_type(text: str) -> ColumnType:
     return _array(scalar, len(match["dimensions"]) // 2)
 
 
+def type_in_file(arrow: pa.DataType) -> ColumnType:
+    """The type that a column of a file has without its manifest. What several types are stored as is text."""
+    if pa.types.is_fixed_size_list(arrow):
+        return parse_type(f"vector({arrow.list_size})")
+    if pa.types.is_list(arrow):
+        return parse_type(f"{type_in_file(arrow.value_type).name}[]")
+    if pa.types.is_decimal(arrow):
+        return parse_type(f"numeric({arrow.precision},{arrow.scale})")
+    names = (name for name, (_, known, *_) in _KNOWN.items() if known == _widened(arrow))
+    return parse_type(next(names, "text"))
+
+
 def _array(scalar: ColumnType, dimensions: int) -> ColumnType:
     """The array of `scalar` with `dimensions`; `scalar` itself for 0."""
     if not dimensions:

@@ -6,12 +6,10 @@ Rows are read for a file whose SHA-256 differs, to name the chunks that changed,
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from subprocess import CalledProcessError
 from typing import Literal
 
 from snapseed.config import Project
@@ -22,6 +20,7 @@ from snapseed.snapshot.keys import key_at
 from snapseed.snapshot.manifest import FILE_NAME, RESTORE, EntityRecord, PartFile
 from snapseed.snapshot.parquet import Part
 from snapseed.snapshot.store import Snapshot, file_problem, open_snapshot
+from snapseed.snapshot.store_git import git
 
 # What is compared of the files: nothing, length and SHA-256, or these and the rows in them.
 FileCheck = Literal["skip", "digests", "rows"]
@@ -170,13 +169,10 @@ def _tracked(project: Project) -> dict[str, set[str]]:
     # A hook's GIT_INDEX_FILE is relative to the folder that git runs the hook in, so stay there if possible.
     here = Path.cwd()
     folder = here if project.folder.is_relative_to(here) else project.folder
-    command = ["git", "ls-files", "-z", "--cached", "--", str(project.snapshots.folder)]
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, check=True)
-    except (OSError, CalledProcessError) as exc:
-        said = exc.stderr.decode(errors="replace").strip() if isinstance(exc, CalledProcessError) else str(exc)
-        summary = "git cannot say which snapshots are committed"
-        raise UsageError(summary, where=str(project.snapshots), observed=said) from exc
+    done = git(folder, "ls-files", "-z", "--cached", "--", str(project.snapshots.folder))
+    if done.returncode:
+        said, summary = done.stderr.decode(errors="replace").strip(), "git cannot say which snapshots are committed"
+        raise UsageError(summary, where=str(project.snapshots), observed=said)
     files: dict[str, set[str]] = {}
     for text in filter(None, os.fsdecode(done.stdout).split("\0")):
         path = Path(os.path.normpath(folder / text)).relative_to(project.snapshots.folder)

@@ -36,7 +36,7 @@ from tests.stores.endpoint import KEYS, running_endpoint
 MakeProject = Callable[[str], Sandbox]
 
 # Kinds of blocks that are only shown, and kinds that are checked. Any other word is a typo.
-SHOWN = {"text", "mermaid", "json", "yaml"}
+SHOWN = {"text", "mermaid", "json", "yaml", "diff"}
 CHECKED = {"python", "toml", "sql", "console", "sh", "csv"}
 # Programs that a page may mention and that the test does not run.
 NOT_RUN = {"make", "pip", "git", "dask", "helm", "kubectl", "pg_dump", "sbatch"}

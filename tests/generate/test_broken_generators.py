@@ -264,11 +264,11 @@ def things(rows):
     "a key that is no column": declared('key="code", columns={"id": "uuid"}', "code", "id"),
     "a type that is no type": declared('key="id", columns={"id": "uuid; DROP"}', "not the name of a PostgreSQL type"),
     "a vector without dimensions": declared('key="id", columns={"id": "uuid", "v": "vector"}', "needs its dimensions"),
-    "a key of a type that is none": declared('key="id", columns={"id": "jsonb"}', "id jsonb"),
+    "a key of a type that is none": declared('key="id", columns={"id": "vector(3)"}', "id vector(3)"),
     "no key": declared('key=(), columns={"id": "uuid"}', "no column"),
     "a key twice": declared('key=("id", "id"), columns={"id": "uuid"}', "id, id"),
     "a key of a column and none": declared('key=("id", "no"), columns={"id": "uuid"}', "no"),
-    "a key of a type and none": declared('key=("id", "at"), columns={"id": "uuid", "at": "date"}', "at date"),
+    "a key of a type and none": declared('key=("id", "at"), columns={"id": "uuid", "at": "date[]"}', "at date[]"),
     "a key that is a list": declared('key="id", columns={"id": "uuid[]"}', "uuid[]"),
     "per_parent without a parent": declared(
         'key="id", columns={"id": "uuid"}, per_parent=2', "`parent` and `per_parent`"

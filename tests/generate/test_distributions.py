@@ -45,6 +45,43 @@ def test_days_and_moments_are_uniform() -> None:
     assert chi_square(np.bincount((share * 50).cast(pl.Int64).to_numpy(), minlength=50), [1] * 50) < 1
 
 
+def test_quantiles_have_as_many_values_in_each_piece() -> None:
+    """They are uniform within it, and a bound that is repeated has its share."""
+    drawn = ROWS.quantiles("size", [0, 10, 10, 30, 130])
+    found = [drawn.is_between(low, high).to_numpy().sum() for low, high in ((0, 9), (11, 29), (31, 130))]
+    assert chi_square(found, [10 / 11, 19 / 21, 100 / 101]) < 9
+    assert abs((drawn == 10).to_numpy().sum() / COUNT - 0.25 - 0.25 / 11 - 0.25 / 21) < 0.005
+    assert chi_square(np.bincount((drawn.filter(drawn > 30).to_numpy() - 31) // 10, minlength=10), [1] * 10) < 1
+
+
+def test_quantiles_of_one_name_have_the_same_rank() -> None:
+    """What has later bounds everywhere is later in every row, and shares nothing with a draw of another name."""
+    opened = ROWS.quantiles("opened", ["2020-01-01", "2020-06-01", "2020-06-01", "2024-01-01"])
+    closed = ROWS.quantiles("opened", ["2020-01-02", "2020-06-01", "2021-01-01", "2024-01-01"])
+    assert (opened <= closed).all()
+    assert (opened < closed).to_numpy().sum() > 0.9 * COUNT
+    other = ROWS.quantiles("other", ["2020-01-02", "2020-06-01", "2021-01-01", "2024-01-01"])
+    assert (opened > other).to_numpy().sum() > 0.3 * COUNT
+
+
+def test_quantiles_below_the_minimum_of_a_row_are_drawn_again_above_it() -> None:
+    """Others stay, those drawn again are distributed like what is above; beyond the end, all are the minimum."""
+    bounds = [0, 100, 150, 1_000]
+    free, bound = ROWS.quantiles("size", bounds), ROWS.quantiles("size", bounds, minimum=100)
+    assert (bound >= 100).all()
+    assert (bound == free).filter(free >= 100).all()
+    again = bound.filter(free < 100)
+    assert chi_square([(again < 150).to_numpy().sum(), (again > 150).to_numpy().sum()], [1, 1]) < 9
+    assert (ROWS.quantiles("size", bounds, minimum=ROWS.number() + 1_000) == ROWS.number() + 1_000).all()
+
+
+@pytest.mark.parametrize("bounds", [[], [1], [1, 3, 2], ["2020-01-01", "2019-01-01"], ["soon", "later"]])
+def test_bounds_that_are_none_are_refused(bounds: list[int] | list[str]) -> None:
+    """Fewer than two, not in order, or no moments."""
+    with pytest.raises(ValueError, match=r"quantiles\('a'\)"):
+        ROWS.quantiles("a", bounds)
+
+
 def test_each_row_can_have_its_own_probability() -> None:
     """Rows with the same probability meet it; zero is never true, one always."""
     chance = ROWS.choice("group", [0.0, 0.1, 0.5, 0.99, 1.0])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapseed import FanOut, Rows, counted, entity, exactly, fan_out, scale
+from snapseed import FanOut, Rows, counted, entity, exactly, fan_out, scale, spread
 from tests.generate.making import correlation, make_rows, things
 
 NOTHING = pl.DataFrame()
@@ -152,3 +152,14 @@ def test_counted_refuses_nulls_and_numbers_out_of_range(sizes: list[int | None])
     frame = pl.DataFrame({"size": pl.Series(sizes, dtype=pl.Int64)})
     with pytest.raises(ValueError, match=r"expected 0 to 5|nulls"):
         counts(counted(pl.col("size"), maximum=5), make_rows(2), frame)
+
+
+def test_a_spread_gives_equally_many_parents_what_is_between_two_bounds() -> None:
+    """A quarter has none, a quarter one or two, half of them three; nobody has more."""
+    plan = spread([0, 0, 2, 3, 3])
+    drawn = counts(plan, make_rows(100_000))
+    assert plan.maximum == drawn.max() == 3
+    shares = np.bincount(drawn, minlength=4) / len(drawn)
+    assert np.allclose(shares, [1 / 4 + 1 / 12, 1 / 12, 1 / 12 + 1 / 8, 1 / 8 + 1 / 4], atol=0.01)
+    with pytest.raises(ValueError, match="ascending"):
+        spread([2, 1])

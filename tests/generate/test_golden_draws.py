@@ -52,6 +52,15 @@ GOLDEN: dict[str, tuple[Callable[[Rows], pl.Series], str]] = {
         lambda rows: rows.timestamps("a", START, growth=2, rhythm=Rhythm(), ahead=timedelta(hours=-5)),
         "c3d49610edfa6c2b",
     ),
+    "quantiles": (lambda rows: rows.quantiles("a", [-5, 0, 0, 7, 10**15]), "ac6c96429755f753"),
+    "quantiles, from a minimum": (
+        lambda rows: rows.quantiles("a", [0, 10**4, 3 * 10**4], minimum=rows.number()),
+        "b6c25773d2f60e18",
+    ),
+    "quantiles of moments": (
+        lambda rows: rows.quantiles("a", ["2020-01-01", "2020-03-01T12:00:00", "2024-01-01"], minimum=START),
+        "4d2a3810f5f99211",
+    ),
     "dates": (lambda rows: rows.dates("a", date(1950, 1, 1)), "901c139fa045b43c"),
     "code": (lambda rows: rows.code("a", 9), "aee970f8c8f91d2a"),
     "long code": (lambda rows: rows.code("a", 30, "ACGT"), "176f679c464d8e76"),

@@ -19,7 +19,7 @@ from snapseed.diff.compare import diff_snapshot
 from snapseed.errors import RefusedError
 from snapseed.load.outcome import Outcome
 from snapseed.load.request import Mode
-from snapseed.scaffold.project import scaffold_project
+from snapseed.scaffold.project import ScaffoldRequest, scaffold_project
 from snapseed.testing.reset import reset_environment
 from snapseed.verify.status import status
 from tests.conftest import Connection, Sandbox
@@ -125,7 +125,7 @@ def test_nothing_that_others_planted_runs_as_us(shop: Sandbox, hostile: Hostile)
     assert not diff_snapshot(project, environment).agrees
     reset_environment(project, environment)
     report = reset_environment(project, environment)
-    assert scaffold_project(shop.url).files
+    assert scaffold_project(ScaffoldRequest(shop.url, include_filled=True)).files
     with shop.connect() as connection:
         connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(report.template)))
 

@@ -21,10 +21,10 @@ Init = Callable[..., Sandbox]
 def init(database: str, tmp_path: Path) -> Init:
     """Make tables by SQL, and a project from them by `snapseed init --from-database`; `said` returns what it prints."""
 
-    def made(ddl: str) -> Sandbox:
+    def made(ddl: str, *options: str) -> Sandbox:
         with psycopg.connect(database, autocommit=True) as connection:
             connection.execute(ddl.encode())
-        shown = Sandbox(tmp_path, "").run("init", "--from-database", database, "made", check=True)
+        shown = Sandbox(tmp_path, "").run("init", "--from-database", database, "made", *options, check=True)
         (tmp_path / "said").write_text(shown.stdout, encoding="utf-8")
         # Without a database in the variables: the project's own configuration names it.
         return Sandbox(tmp_path / "made", "")

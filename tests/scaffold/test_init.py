@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from snapseed.errors import UsageError
 from snapseed.scaffold import names as names_of_tools
 from snapseed.scaffold.plan import plan_project
-from snapseed.scaffold.project import origin_of, scaffold_project
+from snapseed.scaffold.project import ScaffoldRequest, origin_of, scaffold_project
 from snapseed.scaffold.schema import read_schema
 from snapseed.scaffold.trial import answer
 from tests.conftest import Connection, Sandbox
@@ -43,14 +43,14 @@ def test_a_database_without_tables_is_refused(connection: Connection, database: 
     """Views do not count, nor do the tables that snapseed itself keeps there."""
     connection.execute("CREATE SCHEMA snapseed; CREATE TABLE snapseed.loads (id integer); CREATE VIEW one AS SELECT 1")
     with pytest.raises(UsageError, match="there is no table to make rows for"):
-        scaffold_project(database)
+        scaffold_project(ScaffoldRequest(database))
 
 
 def test_nothing_is_changed(connection: Connection, database: str) -> None:
     """Catalogs are read, and checks are tried, in a transaction that may write nothing."""
     connection.execute(TABLE.encode())
     before = connection.execute("SELECT count(*), max(oid) FROM pg_class").fetchone()
-    scaffold_project(database)
+    scaffold_project(ScaffoldRequest(database))
     assert connection.execute("SELECT count(*), max(oid) FROM pg_class").fetchone() == before
 
 
@@ -63,7 +63,11 @@ def test_a_password_is_written_nowhere(
     if "password" in parts:
         monkeypatch.setenv("PGPASSWORD", str(parts["password"]))
     url = make_conninfo(database, password="pass word'7")
-    made = scaffold_project(url) if "password" not in parts else scaffold_project(database)
+    made = (
+        scaffold_project(ScaffoldRequest(url))
+        if "password" not in parts
+        else scaffold_project(ScaffoldRequest(database))
+    )
     assert "pass word" not in "".join([*made.files.values(), *made.remarks, made.described])
     written = settings_of(dict(made.files))["database"]
     assert isinstance(written, str)
@@ -106,18 +110,31 @@ def test_a_variable_is_written_as_such(connection: Connection, database: str, mo
     """`${NAME}` stays `${NAME}`; so does a URL with a password that is the one in DATABASE_URL."""
     connection.execute(TABLE.encode())
     monkeypatch.setenv("SHOP_URL", database)
-    made = scaffold_project("${SHOP_URL}")
+    made = scaffold_project(ScaffoldRequest("${SHOP_URL}"))
     assert settings_of(dict(made.files))["database"] == "${SHOP_URL}"
     url = make_conninfo(database, password=conninfo_to_dict(database).get("password", "unused"))
     monkeypatch.setenv("DATABASE_URL", url)
-    assert settings_of(dict(scaffold_project(url).files))["database"] == "${DATABASE_URL}"
+    assert settings_of(dict(scaffold_project(ScaffoldRequest(url)).files))["database"] == "${DATABASE_URL}"
 
 
-def test_existing_rows_are_noticed(init: Init, connection: Connection) -> None:
-    """Init names the tables that hold rows, and never offers the option that would replace them."""
+def test_a_table_that_holds_rows_is_left_out_unless_asked_for(init: Init, connection: Connection) -> None:
+    """Init names these tables, and never offers the option that would replace their rows. Nor does a load need it."""
     connection.execute("CREATE TABLE others (id integer PRIMARY KEY)")
     connection.execute("INSERT INTO others VALUES (7)")
-    project = init(TABLE)
+    needs = "CREATE TABLE needs (id integer PRIMARY KEY, other integer NOT NULL REFERENCES others)"
+    project = init(f"{TABLE}; {needs}")
+    assert "left out: others: it holds 1 row\n" in said(project)
+    assert "left out: needs: it needs rows of others: add --keep-rows others\n" in said(project)
+    assert "--yes" not in said(project)
+    load(project)
+    assert connection.execute("TABLE others").fetchall() == [(7,)]
+
+
+def test_tables_that_hold_rows_can_be_included(init: Init, connection: Connection) -> None:
+    """They get generators like all others. A load then asks before it replaces the rows."""
+    connection.execute("CREATE TABLE others (id integer PRIMARY KEY)")
+    connection.execute("INSERT INTO others VALUES (7)")
+    project = init(TABLE, "--include-filled")
     assert "hold rows, which a load would replace: others\n" in said(project)
     assert "--yes" not in said(project)
     assert "snapseed generate && snapseed load" in (project.folder / "snapseed.toml").read_text().partition("\n")[0]

@@ -250,6 +250,14 @@ LEFT_OUT = {
         "CREATE TABLE t (id integer PRIMARY KEY, a integer NOT NULL, CHECK (id < a))",
         "no rows are known that meet CHECK",
     ),
+    "a key that is always the same": (
+        "CREATE TABLE t (id integer PRIMARY KEY DEFAULT 1 CHECK (id = 1), a text)",
+        "id",
+    ),
+    "a key of text that is always the same": (
+        "CREATE TABLE t (id text PRIMARY KEY DEFAULT 'x' CHECK (id = 'x'))",
+        "no values are known of its key (id)",
+    ),
     "no column for a key": ("CREATE TABLE t (a boolean NOT NULL)", "no column can be the key of its rows"),
     "a key of a type that keys cannot have": (
         "CREATE TABLE t (a char(2) PRIMARY KEY)",
@@ -288,7 +296,7 @@ def test_a_table_that_cannot_be_filled_is_left_out_with_those_that_need_it(name:
     ddl, reason = LEFT_OUT[name]
     others = "CREATE TABLE needs (id integer PRIMARY KEY, t {0} NOT NULL REFERENCES t);"
     others += "CREATE TABLE may_need (id integer PRIMARY KEY, t {0} REFERENCES t)"
-    kind = "char(2)" if "char(2)" in ddl else "integer"
+    kind = next((kind for kind in ("char(2)", "text") if f"{kind} PRIMARY KEY" in ddl), "integer")
     referable = "PRIMARY KEY" in ddl
     plan = plan_of(connection, f"{ddl}; {others.format(kind) if referable else ''}")
     assert reason in plan.left_out["t"]

@@ -106,6 +106,70 @@ CASES = {
         "CREATE TABLE t (id serial PRIMARY KEY, a int NOT NULL, b int NOT NULL, CHECK (a <> b))",
         "SELECT count(DISTINCT a) > 5, count(DISTINCT b) > 5 FROM t",
     ),
+    "numbers of any precision": Case(
+        """CREATE TABLE t (id serial PRIMARY KEY, a numeric(65, 30) NOT NULL, b numeric(36, 18), c numeric(40, 15),
+        d numeric(78, 0), e numeric(210, 10), f numeric, g numeric(2, 5), h numeric(3, -2), i numeric(40, 15) UNIQUE,
+        j numeric(30, 20) UNIQUE, k numeric(36, 18) CHECK (k > 0 AND k < 1), l numeric(40, 15)[])""",
+        """SELECT count(DISTINCT a) > 5, count(DISTINCT b) > 5, count(DISTINCT c) > 5, count(DISTINCT d) > 5,
+        count(DISTINCT e) > 5, count(i) = 40, count(j) = 40, count(DISTINCT k) > 5, count(DISTINCT l) > 5 FROM t""",
+    ),
+    "arrays of documents": Case(
+        "CREATE TABLE t (id serial PRIMARY KEY, a jsonb[], b jsonb[] NOT NULL)", "SELECT max(cardinality(b)) = 3 FROM t"
+    ),
+    "unique moments with fewer digits": Case(
+        "CREATE TABLE t (id serial PRIMARY KEY, a timestamp(3) NOT NULL UNIQUE, b timestamptz(0) NOT NULL UNIQUE)",
+        "SELECT count(DISTINCT a) = 40, count(DISTINCT b) = 40 FROM t",
+    ),
+    "keys and checks of partitions": Case(
+        """CREATE TABLE customer (id int PRIMARY KEY); CREATE TABLE pay (id int NOT NULL, customer_id int NOT NULL,
+        at timestamptz NOT NULL, code text NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+        CREATE TABLE pay_25 PARTITION OF pay FOR VALUES FROM ('2024-01-01') TO ('2026-01-01');
+        ALTER TABLE pay_25 ADD FOREIGN KEY (customer_id) REFERENCES customer, ADD CHECK (code IN ('x', 'y'))""",
+        "SELECT count(*) > 40, count(DISTINCT code) = 2 FROM pay",
+    ),
+    "partitions by what may be missing": Case(
+        """CREATE TABLE t (id serial, notes text) PARTITION BY LIST (notes);
+        CREATE TABLE t1 PARTITION OF t FOR VALUES IN ('a', 'b'); CREATE TABLE item (id int PRIMARY KEY);
+        CREATE TABLE u (id int NOT NULL, item_id int REFERENCES item) PARTITION BY RANGE (item_id);
+        CREATE TABLE u1 PARTITION OF u FOR VALUES FROM (1) TO (1000)""",
+        "SELECT count(DISTINCT notes) = 2, (SELECT count(item_id) = count(*) FROM u) FROM t",
+    ),
+    "generated columns that could overflow": Case(
+        """CREATE TABLE film (id serial PRIMARY KEY, rental_duration smallint NOT NULL DEFAULT 3,
+        rental_rate numeric(4, 2) NOT NULL DEFAULT 4.99,
+        revenue numeric(5, 2) GENERATED ALWAYS AS (rental_duration * rental_rate) STORED);
+        CREATE TABLE area (id serial PRIMARY KEY, a int NOT NULL, b int NOT NULL,
+        c smallint GENERATED ALWAYS AS (a * b) STORED)""",
+        "SELECT count(DISTINCT rental_duration) > 3, (SELECT count(DISTINCT c) > 3 FROM area) FROM film",
+    ),
+    "a serial column with a check": Case(
+        "CREATE TABLE t (id uuid PRIMARY KEY, x serial, CHECK (x >= 3 AND x < 8))",
+        "SELECT count(DISTINCT x) = 5 FROM t",
+    ),
+    "addresses of networks that are unique": Case(
+        "CREATE TABLE t (id serial PRIMARY KEY, ip inet NOT NULL UNIQUE, mac macaddr NOT NULL UNIQUE)",
+        "SELECT count(DISTINCT ip) = 40, count(DISTINCT mac) = 40 FROM t",
+    ),
+    "unique among some rows only": Case(
+        """CREATE TABLE t (id serial PRIMARY KEY, is_default boolean NOT NULL DEFAULT false, email text NOT NULL,
+        deleted_at timestamptz); CREATE UNIQUE INDEX ON t (is_default) WHERE is_default;
+        CREATE UNIQUE INDEX ON t (email) WHERE deleted_at IS NULL""",
+        "SELECT NOT bool_or(is_default), count(DISTINCT email) = 40, count(*) > count(deleted_at) FROM t",
+    ),
+    "sizes of bytes and texts": Case(
+        """CREATE TABLE t (id serial PRIMARY KEY, sha bytea NOT NULL CHECK (octet_length(sha) = 32),
+        key bytea NOT NULL UNIQUE, a text NOT NULL CHECK (length(a) = 40), b text CHECK (length(b) >= 20))""",
+        "SELECT count(DISTINCT sha) = 40, count(DISTINCT a) = 40, count(b) = 40 FROM t",
+    ),
+    "patterns": Case(
+        r"""CREATE TABLE t (id serial PRIMARY KEY, ssn text NOT NULL UNIQUE CHECK (ssn ~ '^\d{3}-\d{2}-\d{4}$'),
+        hex text NOT NULL CHECK (hex ~* '^[0-9a-f]{6}$'),
+        iswc char(15) CHECK (iswc ~ '^T-?\d{3}.?\d{3}.?\d{3}[-.]?\d$'),
+        sha text NOT NULL UNIQUE CHECK (sha ~ '^[0-9a-f]{40}$'),
+        price text NOT NULL UNIQUE CHECK (price ~ '^\$[A-Z]\d{5}$'),
+        married char(1) NOT NULL CHECK (upper(married::text) IN ('M', 'S')))""",
+        "SELECT count(DISTINCT ssn) = 40, count(iswc) = 40, count(DISTINCT (hex, married)) > 5 FROM t",
+    ),
 }
 
 

@@ -4,6 +4,8 @@ A script, not a test: it takes minutes. pgbench moves amounts all the time; the 
 history are equal in every capture, with one connection and with four, and so are those of a subset: some tellers and
 their history. At the end the primary removes rows that a capture of the standby still needs. Exit code 1 if anything
 was not as it should be.
+
+`--published FOLDER` does something else: it captures and restores a database of each SQL file in a folder.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +31,7 @@ from snapseed.errors import ServerError
 from snapseed.events import Advanced, Event
 from snapseed.servers import EmbeddedPostgres
 from snapseed.snapshot.store import open_snapshot
-from tests.capture.conftest import Captured, project_in
+from tests.capture.conftest import Captured, difference, project_in, restored
 from tests.projects.state import patiently
 from tests.stress.run import say
 
@@ -91,8 +93,13 @@ def main() -> int:
     parser.add_argument(
         "--captures", type=int, default=20, help="of each server, half of them with four jobs; and as many subsets"
     )
+    parser.add_argument("--published", type=Path, metavar="FOLDER", help="capture a database of each SQL file instead")
     options = parser.parse_args()
-    problems: list[str] = []
+    if options.published:
+        problems = list(_published(sorted(options.published.glob("*.sql"))))
+        say("\n".join([*problems, f"{len(problems)} problems"]))
+        return 1 if problems else 0
+    problems = []
     with ExitStack() as stack:
         primary, standby = (_cluster(stack, port) for port in (54_321, 54_322))
         primary.run("initdb", "-D", str(primary.folder / "data"), "-U", "postgres", "-E", "UTF8", "--no-sync")
@@ -189,6 +196,32 @@ def _conflict(stack: ExitStack, primary: Cluster, standby: Cluster) -> Iterator[
             yield f"no advice for a conflict with recovery: {exc}"
     else:
         yield "a conflict with recovery did not end the capture"
+
+
+def _published(files: Sequence[Path]) -> Iterator[str]:
+    """What is different in the copy of a database: by one connection or four, restored, verified, and dumped."""
+    with tempfile.TemporaryDirectory(prefix="snapseed-capture-", dir="/tmp") as folder:
+        server = EmbeddedPostgres(Path(folder))
+        server.start()
+        try:
+            for path in files:
+                names = path.stem, f"{path.stem} copy"
+                for name in names:
+                    server.ensure_database(name)
+                url, copy = map(server.url, names)
+                subprocess.run([server.psql(), "-qX", "-f", path, "-d", url], check=True, stdout=subprocess.DEVNULL)
+                own = Path(folder) / path.stem
+                own.mkdir()
+                captured = project_in(own, url)
+                one, four = (captured.capture(CaptureRequest(jobs=jobs)).manifest for jobs in (1, 4))
+                report = restored(captured, copy)
+                say(f"{path.stem}: {len(one.entities)} tables, {one.rows:,} rows, {one.bytes / 1e6:.1f} MB")
+                if one.identity != four.identity or not report.verified:
+                    yield f"{path.stem}: four jobs made another snapshot, or it was not verified"
+                if found := difference(url, copy):
+                    yield f"{path.stem}: {found}"
+        finally:
+            server.stop()
 
 
 if __name__ == "__main__":

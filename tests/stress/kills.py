@@ -22,7 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,8 @@ class Victim:
     """A command, the exit codes it may end with when it is told to, and what must hold after it was killed.
 
     `before` returns the state that it starts from. `check` gets that state after a kill, says how things stand, and
-    raises `AssertionError` if they are neither old nor new. `clean` raises where a next, undisturbed run left litter.
+    raises `AssertionError` if they are neither old nor new. `clean` raises where a next, undisturbed run left litter:
+    of the same command, or of the one that can be run `afterwards` in any case.
     """
 
     command: tuple[str, ...]
@@ -81,6 +82,7 @@ class Victim:
     clean: Callable[[], None] = lambda: None
     module: str = "snapseed"
     codes: frozenset[int] = frozenset({130, 143, -signal.SIGINT, -signal.SIGTERM})
+    afterwards: tuple[str, ...] = ()
 
 
 @dataclass
@@ -192,7 +194,7 @@ def kill_once(victim: Victim, seconds: dict[bool, float], dice: random.Random, r
         told = victim.module == "snapseed" and not (fresh and moment < _PYTHON_SECONDS)
         assert not (told and "Traceback" in said), "a traceback"
         result.outcomes[victim.check(before)] += 1
-        ended = run(victim)
+        ended = run(replace(victim, command=victim.afterwards or victim.command))
         said = ended.said
         assert ended.code == 0, f"the next run ended with {ended.code}"
         victim.clean()
@@ -423,6 +425,12 @@ def victims(only: list[str]) -> Iterator[dict[str, Victim]]:
             "ci": lambda: database_victim(shop("ci"), "ci", "dev", "--yes", "--quiet"),
             "reset": lambda: database_victim(shop("reset"), "reset", "dev", "--yes", "--quiet"),
             "save": lambda: state_victim(shop("save"), lambda own, _: (own, own), "save", "dev", "before", "--yes"),
+            "states --delete": lambda: replace(
+                state_victim(
+                    shop("states"), lambda own, _: (own, None), "states", "dev", "--delete", "before", "--yes"
+                ),
+                afterwards=("save", "dev", "before", "--yes"),
+            ),
             "reset NAME": lambda: state_victim(
                 shop("reset_to"), lambda _, state: (state, state), "reset", "dev", "before", "--yes"
             ),
@@ -443,14 +451,14 @@ def victims(only: list[str]) -> Iterator[dict[str, Victim]]:
 
 def table(results: dict[str, Result]) -> str:
     """Count, exit codes and outcomes, one line per command."""
-    lines = [f"\n{'command':<10} {'kills':>6} {'late':>5} {'failed':>6}  {'exit codes':<46} outcomes"]
+    lines = [f"\n{'command':<15} {'kills':>6} {'late':>5} {'failed':>6}  {'exit codes':<46} outcomes"]
     for name, result in results.items():
         codes, outcomes = (
             ", ".join(f"{count} × {what}" for what, count in counter.most_common())
             for counter in (result.codes, result.outcomes)
         )
         failed = len(result.problems)
-        lines.append(f"{name:<10} {result.kills:>6} {result.late:>5} {failed:>6}  {codes:<46} {outcomes}")
+        lines.append(f"{name:<15} {result.kills:>6} {result.late:>5} {failed:>6}  {codes:<46} {outcomes}")
     return "\n".join([*lines, ""])
 
 

@@ -36,11 +36,13 @@ from snapseed import (
     save_state,
     scale,
     slug,
+    spread,
     subset_request,
     verify_snapshot,
 )
 
 few: FanOut = exactly(2)
+many: FanOut = spread([0, 1, 1, 2, 40], among=None)
 two_or_three = FanOut(3, lambda bits, parents: 2 + (bits % 2).astype(np.int64) * parents["id"].is_not_null().to_numpy())
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,6 +21,7 @@ from tests.docs.pages import ROOT
 from tests.workflows.scripts import Runner
 
 _NOT_COPIED = (".git", ".venv", ".snapseed", "dist", "__pycache__", ".*cache", ".hypothesis", ".coverage*")
+_BOT = "github-actions[bot]"
 _SITE = Path(sysconfig.get_path("purelib"))
 
 
@@ -82,3 +87,66 @@ def runner(tmp_path: Path, checkout: Path, new_python: NewPython) -> Runner:
     temporary.mkdir()
     path = os.pathsep.join([str(new_python(tmp_path / "python")), "/usr/local/bin", "/usr/bin", "/bin"])
     return Runner(temporary, checkout, path, variables={"PIP_NO_BUILD_ISOLATION": "0"})
+
+
+@dataclass
+class Thread:
+    """What GitHub keeps for a pull request: comments with their authors. `writable` is what the job's token may do."""
+
+    comments: list[dict[str, object]] = field(default_factory=list)
+    writable: bool = True
+    calls: list[str] = field(default_factory=list)
+    port: int = 0
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What a job gets to talk to GitHub."""
+        place = f"http://127.0.0.1:{self.port}"
+        return {"GITHUB_API_URL": place, "GITHUB_REPOSITORY": "a/b", "TOKEN": "secret"}
+
+    def add(self, login: str, body: str) -> dict[str, object]:
+        """Add a comment."""
+        self.comments.append({"id": len(self.comments), "user": {"login": login}, "body": body})
+        return self.comments[-1]
+
+
+@pytest.fixture
+def thread() -> Iterator[Thread]:
+    """A server that answers as GitHub does: https://docs.github.com/rest/issues/comments."""
+    found = Thread()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            page = int(self.path.rpartition("page=")[2])
+            self._answer(200, found.comments[100 * (page - 1) : 100 * page])
+
+        def do_POST(self) -> None:
+            self._write(lambda body: found.add(_BOT, body))
+
+        def do_PATCH(self) -> None:
+            self._write(lambda body: found.comments[int(self.path.rpartition("/")[2])].update(body=body))
+
+        def _write(self, change: Callable[[str], object]) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["body"]
+            found.calls.append(f"{self.command} {self.path}")
+            if not found.writable or self.headers["Authorization"] != "Bearer secret":
+                self._answer(403, {"message": "Resource not accessible by integration"})
+                return
+            change(body)
+            self._answer(200, {})
+
+        def _answer(self, code: int, document: object) -> None:
+            data = json.dumps(document).encode()
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing to stderr."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        found.port = server.server_port
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield found
+        server.shutdown()

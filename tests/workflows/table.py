@@ -9,6 +9,7 @@ EXECUTED = {
     "test_action.py": [
         "action.yml: Create a virtual environment",
         "action.yml: Install snapseed",
+        "action.yml: Comment the differences",
         "action.yml: Load the snapshot and verify it",
         f"{CI}: action: Check its outputs",
         f"{CI}: action: Find the rows in a later step",

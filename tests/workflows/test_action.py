@@ -17,7 +17,7 @@ import pytest
 from snapseed.servers import EmbeddedPostgres
 from snapseed.snapshot.store import open_snapshot
 from tests.docs.pages import DOCS, ROOT, table_rows
-from tests.workflows.conftest import NewPython
+from tests.workflows.conftest import NewPython, Thread
 from tests.workflows.scripts import Runner, all_scripts, load
 from tests.workflows.table import CI
 
@@ -48,7 +48,7 @@ class Action:
         }
         found: dict[str, str] = {}
         for name, step in STEPS.items():
-            if "run" in step:
+            if "run" in step and ("inputs.comment" not in step.get("if", "") or values["comment"] == "true"):
                 last = step is list(STEPS.values())[-1]
                 self.said, found = self.runner.run(SCRIPTS[f"action.yml: {name}"], exit_code=exit_code if last else 0)
         values = {name: table["value"] for name, table in ACTION["outputs"].items()}
@@ -123,13 +123,27 @@ def write_tests(project: Path) -> None:
     )
 
 
-def test_it_loads_into_the_database_that_it_is_given(action: Action, project: Path, database: str) -> None:
-    """In a subfolder of the repository. Its options are split at white space, and bash does not expand them."""
+def test_it_loads_into_the_database_that_it_is_given(
+    action: Action, project: Path, database: str, thread: Thread
+) -> None:
+    """In a subfolder of the repository. Its options are split at white space, and bash does not expand them.
+
+    Before that, it comments what the last merge changed in committed snapshots.
+    """
     below = project / "below"
     below.mkdir()
     for entry in ("generators", "snapshots", "snapseed.toml"):
         shutil.move(project / entry, below / entry)
+    git = ["git", "-C", str(project), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    for commit in ("all", "without one"):
+        subprocess.run([*git, "add", "--all"], check=True)
+        subprocess.run([*git, "commit", "--quiet", f"--message={commit}"], check=True)
+        shutil.rmtree(below / "snapshots" / "ci", ignore_errors=True)
+    action.runner.expressions |= {"github.event.pull_request.number": "7", "github.token": "secret"}
+    action.runner.variables |= thread.variables
     outputs = action.uses(
+        comment="true",
         environment="dev",
         database_url=database,
         working_directory="below",
@@ -139,6 +153,12 @@ def test_it_loads_into_the_database_that_it_is_given(action: Action, project: Pa
     assert outputs["outcome"] == "passed"
     assert rows(database) == 25
     assert (below / "$HOME.xml").exists()
+    (comment,) = thread.comments
+    assert "a table on the left" in str(comment["body"])
+    assert "a table on the left" in action.runner.summary
+    subprocess.run([*git, "checkout", "--quiet", "HEAD~1"], check=True)
+    said, _ = action.runner.run(SCRIPTS["action.yml: Comment the differences"], exit_code=2)
+    assert "fetch-depth" in said
 
 
 def test_a_load_that_fails_fails_the_step_with_its_exit_code(action: Action) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from psycopg import sql
 
 from snapseed.capture.mask.facts import Facts, MaskableColumn, Place
-from snapseed.capture.mask.rules import MOMENTS, NUMBERS, assign, followed
+from snapseed.capture.mask.rules import MOMENTS, NUMBERS, followed
 from snapseed.config import MaskRule
 from snapseed.generate.words import words_of
 from snapseed.postgres import query
@@ -44,38 +44,39 @@ class Personal:
 
 
 def personal_columns(
-    facts: Facts, configured: Mapping[str, MaskRule], places: Iterable[Place], reasons: Mapping[Place, tuple[str, str]]
+    facts: Facts,
+    places: Iterable[Place],
+    reasons: Mapping[Place, tuple[str, str]],
+    problems_with: Callable[[Mapping[str, MaskRule]], Collection[str]],
 ) -> tuple[Personal, ...]:
     """Those of `places` that look personal, in order, each with a rule that fits it.
 
     They do by their name or type, or for `reasons`: what a sample of values says, with the rule for it.
+    `problems_with` rules, each of which begins with the name of its column, are a reason to propose another one.
     """
     found = {
         place: looks
         for place in places
-        if (looks := _by_name_or_type(facts.columns[place]) or reasons.get(place)) is not None
+        if (looks := by_name_or_type(facts.columns[place]) or reasons.get(place)) is not None
     }
     # What refers to one of them gets its rule from there, unless both refer to each other.
     referring = {own for own, target in facts.references if own != target and target in found}
     covered = followed({place: MaskRule("keep") for place in found.keys() - referring}, facts)
     found = {place: looks for place, looks in found.items() if place not in referring & covered.keys()}
-    proposed: dict[Place, MaskRule] = {}
-    remaining = {place: _proposals(facts.columns[place], rule) for place, (_, rule) in found.items()}
-    while remaining:
+    options = {facts.names[place]: _proposals(facts.columns[place], rule) for place, (_, rule) in found.items()}
+    while options:
         # All of them at once; those that do not fit get their next proposal.
-        proposed |= {place: rules[0] for place, rules in remaining.items()}
-        _, problems = assign(facts, {**configured, **{facts.names[place]: rule for place, rule in proposed.items()}})
-        wrong = {problem.partition(":")[0] for problem in problems}
-        remaining = {
-            place: rules[1:] for place, rules in remaining.items() if facts.names[place] in wrong and len(rules) > 1
+        wrong = {
+            problem.partition(":")[0] for problem in problems_with({name: own[0] for name, own in options.items()})
         }
-    found |= {
-        place: (f"{found[place][0]}; no rule can change it, since it decides the partition", "keep")
-        for place in found.keys() & facts.partitioning
-    }
+        if not (unfit := {name: own[1:] for name, own in options.items() if name in wrong and len(own) > 1}):
+            break
+        options |= unfit
     lines = []
     for place, (reason, _) in found.items():
-        name, rule = facts.names[place], proposed[place]
+        name, rule = facts.names[place], options[facts.names[place]][0]
+        if rule.rule == "keep":
+            reason += "; no other rule fits it"  # noqa: PLW2901
         text = f'"{rule.rule}"' if rule.noise is None else f'{{ rule = "{rule.rule}", noise = {rule.noise} }}'
         # Keys of TOML have the escapes of JSON.
         lines.append(Personal(name, reason, f"{json.dumps(name, ensure_ascii=False)} = {text}  # {reason}"))
@@ -123,7 +124,8 @@ def looks_personal(table: str, names: Iterable[str], base: str, *, is_enum: bool
     return None if rule is None else ("by its name", rule)
 
 
-def _by_name_or_type(column: MaskableColumn) -> tuple[str, str] | None:
+def by_name_or_type(column: MaskableColumn) -> tuple[str, str] | None:
+    """Why a column looks personal without a look at its values, as `looks_personal`."""
     return looks_personal(column.table, (column.name, *column.parts), column.base, is_enum=column.is_enum)
 
 

@@ -75,16 +75,25 @@ def prepare_masks(
     _require_none(problems, where)
     if not is_check and any(kind is not None and kind.is_keyed for kind in map(kind_of, rules.values())):
         _require_secret(secret or "")
-    bound, problems = _bound(connection, facts, rules, project, secret or "")
-    masks = _masks(facts, bound, tables)
-    _require_none([*problems, *_unmet(connection, facts, masks, is_check=is_check)], where)
+
+    def ready(rules: Mapping[Place, MaskRule]) -> tuple[Masks, list[str]]:
+        bound, problems = _bound(connection, facts, rules, project, secret or "")
+        masks = _masks(facts, bound, tables)
+        return masks, [*problems, *_unmet(connection, facts, masks, is_check=is_check)]
+
+    def problems_with(proposed: Mapping[str, MaskRule]) -> list[str]:
+        rules, problems = assign(facts, {**project.mask, **proposed})
+        return problems or ready(rules)[1]
+
+    masks, problems = ready(rules)
+    _require_none(problems, where)
     captured = [
         place
         for place, column in facts.columns.items()
         if place not in rules and not column.is_generated and (tables is None or column.of_table in tables)
     ]
     reasons = {} if is_check else sampled_reasons(connection, facts, captured)
-    personal = personal_columns(facts, project.mask, captured, reasons)
+    personal = personal_columns(facts, captured, reasons, problems_with)
     return PreparedMasks(masks, personal, tuple(values_in_schema(connection)))
 
 
@@ -210,8 +219,9 @@ def _unmet(connection: Connection, facts: Facts, masks: Masks, *, is_check: bool
         has_function = not is_check and any(rule.bound.function for rule in rules)
         if checks or is_domain or has_function:
             needed = masked.union(*(rule.by for rule in rules))
+            may_look = not is_check and all(column.may_select for column in columns)
             read = [Column(column.name, column.type) for column in columns if column.name in needed]
-            sample = _made_up(read, rules) if is_check else _sampled(connection, read, table)
+            sample = _sampled(connection, read, table) if may_look else _made_up(read, rules)
             yield from _tried(connection, columns, masks.apply(table, sample).select(sorted(masked)), checks)
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from snapseed.generate.draws.bits import Int64s, UInt64s, below
+from snapseed.generate.draws.bits import Int64s, UInt64s, below, mixed
 from snapseed.generate.draws.fixed_point import LOG_BITS, NORMAL_BITS, exp2, log2, normal, normal_bits
 
 Booleans = npt.NDArray[np.bool]
@@ -69,6 +69,29 @@ def between(bits: UInt64s, low: Int64s, high: Int64s) -> Int64s:
     all_bits = np.uint64(2**64 - 1)
     drawn = np.where(widest == all_bits, bits, below(bits, widest + (widest != all_bits)))
     return (drawn + low.astype(np.uint64)).astype(np.int64)
+
+
+def along(bits: UInt64s, bounds: Int64s, minimum: Int64s | None = None) -> Int64s:
+    """Whole numbers between each bound and the next with the same probability; what `Rows.quantiles` documents.
+
+    Raises `ValueError` for fewer than two bounds, or if they do not ascend.
+    """
+    pieces = len(bounds) - 1
+    if pieces < 1 or np.any(np.diff(bounds) < 0):
+        raise ValueError("needs at least two bounds, in ascending order")
+    place = below(bits, pieces).astype(np.int64)
+    # The lower half of the product is uniform within the piece, and as far into it for any other bounds.
+    drawn = between(bits * np.uint64(pieces), bounds[place], bounds[place + 1])
+    if minimum is None or not np.any(early := drawn < minimum):
+        return drawn
+    least = np.broadcast_to(minimum, drawn.shape)[early]
+    start = np.clip(np.searchsorted(bounds, least, side="right") - 1, 0, pieces - 1)
+    width = np.maximum(bounds[start + 1] - bounds[start], 1)
+    passed = (start + np.clip((least - bounds[start]) / width, 0, 1)) / pieces
+    first = (np.minimum(passed, 1 - 2**-53) * 2.0**64).astype(np.uint64)
+    again = first + below(mixed(bits[early]), ~first)
+    drawn[early] = np.maximum(along(again, bounds), least)
+    return drawn
 
 
 def decimals(bits: UInt64s, minimum: Decimal | str, maximum: Decimal | str, digits: int) -> pl.Series:

@@ -13,7 +13,7 @@ import polars as pl
 
 from snapseed.generate.draws.bits import Int64s, UInt64s, below
 from snapseed.generate.draws.fixed_point import LOG_BITS, log2
-from snapseed.generate.draws.numbers import Number, between, fraction, int64s, logarithm
+from snapseed.generate.draws.numbers import Number, along, between, fraction, int64s, logarithm
 
 _MOMENT = pl.Datetime("us", "UTC")
 _HOUR = 3_600_000_000  # microseconds
@@ -103,6 +103,13 @@ def dates(bits: UInt64s, start: date | pl.Series, end: date | pl.Series) -> pl.S
     """What `Rows.dates` documents."""
     first, last = _ordered(start, end, pl.Date())
     return pl.Series(between(bits, first, last)).cast(pl.Int32).cast(pl.Date)
+
+
+def quantiles(bits: UInt64s, bounds: Sequence[str], minimum: datetime | pl.Series | None) -> pl.Series:
+    """What `Rows.quantiles` documents, for moments."""
+    moments = (datetime.fromisoformat(bound) for bound in bounds)
+    ends = _whole(pl.Series([moment if moment.tzinfo else moment.replace(tzinfo=UTC) for moment in moments]), _MOMENT)
+    return pl.Series(along(bits, ends, None if minimum is None else _whole(minimum, _MOMENT))).cast(_MOMENT)
 
 
 def _whole(given: date | timedelta | pl.Series, kind: pl.DataType) -> Int64s:

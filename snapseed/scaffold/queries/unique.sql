@@ -1,5 +1,6 @@
--- Unique indexes, whether or not a constraint owns them, with the columns that their expressions use.
-SELECT i.indrelid::int8 AS oid, i.indisprimary AS is_primary,
+-- Unique indexes, whether or not a constraint owns them, with the columns that their expressions use, and the condition
+-- on the rows that they are about.
+SELECT i.indrelid::int8 AS oid, i.indisprimary AS is_primary, pg_get_expr(i.indpred, i.indrelid) AS only_where,
        ARRAY(SELECT a.attname::text
                FROM unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) WITH ORDINALITY u(number, place)
                JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.number ORDER BY u.place)

@@ -1,0 +1,184 @@
+"""Draws by statistics: weighted choices and quantiles, which give a column the shape that it has in the source."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from itertools import pairwise
+
+from snapseed.generate.words import WORDS
+from snapseed.scaffold.draws import Draw, Wanted, literal, quoted, text_draws
+from snapseed.scaffold.draws_by_type import MOMENTS, NUMBERS, finish_of
+from snapseed.scaffold.sizes import STEPS, divided
+from snapseed.snapshot.types import INTEGERS, Family
+
+# Columns of up to so many values, all of them known, choose among these; weights are in thousandths.
+_MOST_OPTIONS, _WEIGHTS = 50, 1_000
+# The ends of pieces of other distributions have so many digits: long ones are no row's own value.
+_DIGITS = 4
+# More digits than this have no room in 64 bits.
+_LARGEST = 10**18
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+# The coarsest of these of which all moments of a column are multiples is that of its draws; a moment of a long range
+# is rounded to one as well.
+_UNITS = {"1d": 86_400_000_000, "1h": 3_600_000_000, "1m": 60_000_000, "1s": 1_000_000}
+
+
+def learned(wanted: Wanted) -> Iterator[Draw]:
+    """The draw that gives a column what its statistics say, if they tell anything. Unique columns have none."""
+    found, family = wanted.statistics, wanted.kind.family
+    is_number = family in NUMBERS or wanted.kind.base.rpartition(".")[2] == "numeric"
+    if found is None or wanted.is_unique or wanted.kind.is_array:
+        return
+    if not (found.common or found.bounds):
+        yield from _texts(wanted) if family is Family.TEXT else ()
+    elif family is Family.BOOLEAN:
+        share = sum(share for value, share in zip(found.common, found.shares, strict=True) if value == "t")
+        known = share / (sum(found.shares) or 1)
+        yield Draw(f"{wanted.rows}.chance({wanted.draw}, {known:.3g})", (True, False), shape=f"{known:.1%} true")
+    elif is_number or family in MOMENTS:
+        yield from _shaped(wanted, is_moment=not is_number)
+    else:
+        values = tuple(value.rstrip() if family is Family.CHARACTER else value for value in found.common)
+        yield _weighted(wanted, values, tuple(map(quoted, values)))
+
+
+def _weighted(wanted: Wanted, values: Sequence[object], codes: Sequence[str], finish: str = "{}") -> Draw:
+    """One of all values that the column has, as often as in the source."""
+    assert wanted.statistics is not None
+    shares = wanted.statistics.shares[: len(values)]
+    rest = (1 - wanted.statistics.null_share - sum(shares)) / max(1, len(values) - len(shares))
+    weights = [max(1, round(share * _WEIGHTS)) for share in (*shares, *[rest] * (len(values) - len(shares)))]
+    if len(values) == 1:
+        options = f"[{codes[0]}]"
+    else:
+        pairs = sorted(zip(codes, weights, strict=True), key=lambda pair: -pair[1])
+        options = "{" + ", ".join(f"{code}: {weight}" for code, weight in pairs) + "}"
+    code = finish.format(f"{wanted.rows}.choice({wanted.draw}, {options})")
+    shape = f"{len(values)} values" if len(values) > 1 else "one value"
+    return Draw(code, tuple(values), is_whole=True, shape=shape)
+
+
+def _texts(wanted: Wanted) -> Iterator[Draw]:
+    """Texts of several words or sentences: as long as those of the source, and about as many different ones."""
+    assert wanted.statistics is not None
+    first = next(text_draws(wanted), None)
+    name = next((name for name in ("WORDS", "SENTENCES") if first is not None and first.examples == WORDS[name]), None)
+    if name is None:
+        return
+    words = WORDS[name]
+    usual = statistics.mean(map(len, words)) + 1
+    count = max(wanted.statistics.width / usual, math.log(max(1, 2 * wanted.statistics.distinct), len(words)))
+    low, high = max(1, math.floor(count * 2 / 3)), math.ceil(count * 4 / 3)
+    if wanted.length is not None:
+        high = min(high, (wanted.length + 1) // (max(map(len, words)) + 1))
+    if high > 1 and high >= low:
+        sizes = f"rows.integers({quoted(f'{name.lower()} of {wanted.name}')}, {low}, {high})"
+        items = f"rows.items({wanted.draw}, {sizes})"
+        longest = sorted(words, key=len)[-1:] * high
+        examples = (" ".join(words[:low]), " ".join(longest))
+        shape = f"about {wanted.statistics.width} bytes, {wanted.statistics.distinct:,} different ones"
+        local = (name.lower(), items)
+        yield Draw("{local}.joined({local}.choice(" + wanted.draw + f", {name}))", examples, local=local, shape=shape)
+
+
+def _shaped(wanted: Wanted, *, is_moment: bool) -> Iterator[Draw]:
+    """Numbers and moments, counted in the smallest unit of the column."""
+    assert wanted.statistics is not None
+    found, digits = wanted.statistics, _digits(wanted)
+    try:
+        common, bounds = (
+            [_moment(text) if is_moment else int(Decimal(text).scaleb(digits)) for text in texts]
+            for texts in (found.common, found.bounds)
+        )
+    except (ValueError, OverflowError, InvalidOperation):  # infinite, before Christ, not a number
+        return
+    if max(map(abs, (*common, *bounds))) >= _LARGEST:
+        return
+    if found.distinct == len(common) + len(bounds) <= _MOST_OPTIONS and not is_moment:
+        values = tuple(_number(value, digits) for value in (*common, *bounds))
+        yield _weighted(wanted, values, tuple(map(literal, (*common, *bounds))), _number_finish(wanted, digits))
+        return
+    ends = _quantiles(list(zip(common, found.shares, strict=False)), bounds, 1 - found.null_share)
+    unit = next((size for size in _UNITS.values() if not any(end % size for end in (*common, *bounds))), 1)
+    if is_moment:
+        width = (ends[-1] - ends[0]) // 1_000
+        step = next((size for size in (*_UNITS.values(), 1) if size <= max(width, unit, 1)), 1)
+        ends = [round(end / step) * step if not wanted.limits.are_ends else end for end in ends]
+        yield _moments(wanted, ends, next((name for name, size in _UNITS.items() if size == unit), None))
+    else:
+        ends = [_rounded(end) if not wanted.limits.are_ends else end for end in ends]
+        code = f"{wanted.rows}.quantiles({wanted.draw}, [{', '.join(map(literal, ends))}])"
+        low, middle, high = (_number(end, digits) for end in (ends[0], ends[len(ends) // 2], ends[-1]))
+        yield Draw(_number_finish(wanted, digits).format(code), (low, middle, high), shape=f"{low} to {high}")
+
+
+def _moments(wanted: Wanted, ends: Sequence[int], unit: str | None) -> Draw:
+    """Moments at the rank of those that come before them in the row, so that the order is that of the source."""
+    moments = [_EPOCH + end * _MICROSECOND for end in ends]
+    texts = [moment.isoformat()[: -len("+00:00")].removesuffix("T00:00:00") for moment in moments]
+    least = ""
+    if wanted.after is not None:
+        earliest, _, later = wanted.after[0].partition(" + ")
+        pause = "timedelta(days=1)" if unit == "1d" else "timedelta(seconds=1)"
+        least = f", {earliest} + {pause}" if later else f", {earliest}"
+    code = f"{wanted.rows}.quantiles({quoted(wanted.rank)}, [{', '.join(map(quoted, texts))}]{least})"
+    if unit is not None and wanted.kind.family is not Family.DATE:
+        code += f'.dt.truncate("{unit}")'
+    examples = moments[0], moments[len(moments) // 2], moments[-1]
+    shape = f"{moments[0]:%Y-%m-%d} to {moments[-1]:%Y-%m-%d}"
+    return Draw(code, examples, finish=finish_of(wanted.scalar), shape=shape)
+
+
+def _quantiles(common: Sequence[tuple[int, float]], bounds: Sequence[int], whole: float) -> list[int]:
+    """The values that divide the distribution into equal pieces: frequent ones as they are, others evenly between."""
+    rest = max(0.0, whole - sum(share for _, share in common)) / max(1, (len(bounds) - 1) * STEPS)
+    between = [
+        (low + (high - low) * (2 * step + 1) // (2 * STEPS), rest)
+        for low, high in pairwise(bounds)
+        for step in range(STEPS)
+    ]
+    return divided(sorted([*common, *between, *((end, 0.0) for end in bounds)]))
+
+
+def _digits(wanted: Wanted) -> int:
+    """How many digits after the point the column's numbers have."""
+    if wanted.kind.family in {*INTEGERS, *MOMENTS}:
+        return 0
+    if wanted.kind.modifiers and wanted.kind.family not in {Family.REAL, Family.DOUBLE}:
+        return (*wanted.kind.modifiers, 0)[1]
+    assert wanted.statistics is not None
+    texts = (*wanted.statistics.common, *wanted.statistics.bounds)
+    needed = max(len(text.partition(".")[2]) for text in texts)
+    # A number of thousands needs none of its decimals.
+    whole = statistics.median(abs(float(text)) for text in texts)
+    return max(0, min(needed, _DIGITS - len(str(int(whole)))))
+
+
+def _number(units: int, digits: int) -> object:
+    return Decimal(units).scaleb(-digits) if digits else units
+
+
+def _number_finish(wanted: Wanted, digits: int) -> str:
+    """What turns whole numbers of the smallest unit into the column's type."""
+    family = wanted.kind.family
+    if family in INTEGERS:
+        return "{}"
+    casts = {Family.NUMERIC: "", Family.REAL: ".cast(pl.Float32)", Family.DOUBLE: ".cast(pl.Float64)"}
+    return f"as_decimals({{}}, {digits}){casts.get(family, '.cast(pl.String)')}"
+
+
+def _rounded(number: int) -> int:
+    """With so many digits that it is no row's own value, if it is long."""
+    size = int(10 ** max(0, len(str(abs(number))) - _DIGITS))
+    return round(number / size) * size
+
+
+def _moment(text: str) -> int:
+    """Microseconds since 1970, in UTC."""
+    moment = datetime.fromisoformat(text)
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND

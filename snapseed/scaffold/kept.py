@@ -1,0 +1,167 @@
+"""Tables that hold rows already: which are left out, and which keep those very rows, as lookups with a pool each."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from psycopg import sql
+
+from snapseed.capture.mask.facts import read_facts
+from snapseed.capture.mask.personal import by_name_or_type, sampled_reasons
+from snapseed.config.settings import suggestion
+from snapseed.errors import SnapseedError, UsageError
+from snapseed.generate.pools import NULL, values_of
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.fit import type_of
+from snapseed.postgres.rowhash import key_order
+from snapseed.scaffold.names import kept_by
+from snapseed.scaffold.schema import Table
+from snapseed.snapshot.keys import is_key_type
+from snapseed.snapshot.manifest import Column
+
+# Tables with more rows are not small: nobody reads them one by one.
+_MOST_SMALL = 200
+
+
+@dataclass(frozen=True)
+class KeptRows:
+    """The rows of a table in the order of their key, as a pool: every value as PostgreSQL prints it."""
+
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | None, ...], ...]
+
+    @property
+    def pool(self) -> str:
+        """The text of the pool's file."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows([NULL if value is None else value for value in row] for row in self.rows)
+        return text.getvalue()
+
+    def refers(self, columns: Collection[str]) -> bool:
+        """Whether a row has a value in all of these columns."""
+        places = [self.columns.index(name) for name in columns]
+        return any(all(row[place] is not None for place in places) for row in self.rows)
+
+
+@dataclass(frozen=True)
+class HeldRows:
+    """What becomes of tables that hold rows, by oid: their `kept` rows, or why they are left out.
+
+    They are left out because a tool fills them (`by_tools`), or since nothing else was asked for (`by_others`).
+    """
+
+    kept: Mapping[int, KeptRows] = field(default_factory=dict)
+    by_tools: Mapping[int, str] = field(default_factory=dict)
+    by_others: Mapping[int, str] = field(default_factory=dict)
+
+
+def read_held_rows(
+    connection: Connection, tables: Sequence[Table], named: Sequence[str], *, small: bool, include_filled: bool
+) -> HeldRows:
+    """Keep the rows of the tables that are `named`, and with `small` of all small ones that hold nothing personal.
+
+    Others that hold rows are left out, unless they are `include_filled`; those that a tool fills always are. Raises
+    `UsageError` for a named table that is not there or holds no rows that can be kept.
+    """
+    asked = _named(tables, named)
+    tools = {table.oid: f"{tool} fills it" for table in tables if (tool := kept_by(table.schema, table.name))}
+    counts = {table.oid: _count(connection, table) for table in tables if table.has_rows}
+    few = {oid for oid, count in counts.items() if small and count <= _MOST_SMALL} - tools.keys()
+    wanted = {table.oid for table in asked} | few - (_personal(connection, few) if few else set())
+    read = {table.oid: _read(connection, table) for table in tables if table.oid in wanted}
+    reasons = {oid: found for oid, found in read.items() if isinstance(found, str)}
+    kept = {oid: found for oid, found in read.items() if isinstance(found, KeptRows)}
+    while dangling := _dangling(tables, kept):
+        reasons |= dangling
+        kept = {oid: rows for oid, rows in kept.items() if oid not in dangling}
+    if lost := [table for table in asked if table.oid not in kept]:
+        raise UsageError(
+            "these rows cannot be kept",
+            observed="; ".join(f"{table}: {reasons[table.oid]}" for table in lost),
+            next_step=f"leave out --keep-rows {lost[0]}, or do what its reason says",
+        )
+    left_out = {
+        oid: "; ".join([f"it holds {_amount(count)}", *filter(None, [reasons.get(oid)])])
+        for oid, count in counts.items()
+        if oid not in {*kept, *tools} and not include_filled
+    }
+    return HeldRows(kept, {oid: tool for oid, tool in tools.items() if oid not in kept}, left_out)
+
+
+def _named(tables: Sequence[Table], names: Sequence[str]) -> list[Table]:
+    by_name = {name: table for table in tables for name in (f"{table.schema}.{table.name}", str(table))}
+    if unknown := [name for name in names if name not in by_name]:
+        raise UsageError(
+            "there is no table of this name",
+            observed=", ".join(f"--keep-rows {name}" for name in unknown),
+            next_step=suggestion(unknown[0], by_name) or None,
+        )
+    return [by_name[name] for name in dict.fromkeys(names)]
+
+
+def _dangling(tables: Sequence[Table], kept: Mapping[int, KeptRows]) -> dict[int, str]:
+    """The tables whose rows refer to rows that are not kept."""
+    return {
+        table.oid: f"its rows refer to those of {other}: add --keep-rows {other}"
+        for table in tables
+        if table.oid in kept
+        for key in table.foreign_keys
+        for other in tables
+        if key.target == other.oid not in kept and kept[table.oid].refers(key.columns)
+    }
+
+
+def _amount(count: int) -> str:
+    return f"over {_MOST_SMALL} rows" if count > _MOST_SMALL else f"{count} row{'s' * (count > 1)}"
+
+
+def _count(connection: Connection, table: Table) -> int:
+    """The rows of a table, counted as far as it is small."""
+    rows = sql.SQL("SELECT count(*) FROM (SELECT FROM {} LIMIT {}) few")
+    (found,) = (
+        connection.execute(rows.format(sql.Identifier(table.schema, table.name), _MOST_SMALL + 1)).fetchone() or ()
+    )
+    return int(str(found))
+
+
+def _personal(connection: Connection, oids: Collection[int]) -> set[int]:
+    """The tables with columns that look personal, by their names, types or values."""
+    facts = read_facts(connection)
+    places = [place for place in facts.columns if place[0] in oids]
+    by_value = sampled_reasons(connection, facts, places)
+    return {place[0] for place in places if place in by_value or by_name_or_type(facts.columns[place])}
+
+
+def _read(connection: Connection, table: Table) -> KeptRows | str:
+    """All rows of a table, or why they cannot be kept."""
+    if not table.has_rows:
+        return "it holds no rows"
+    kinds = {column.name: type_of(column) for column in table.columns if not column.generated}
+    possible = {name for name, kind in kinds.items() if kind and is_key_type(kind) and table.column(name).not_null}
+    keys = [table.primary_key] if table.primary_key else table.unique
+    key = next((key for key in keys if possible.issuperset(key)), None)
+    if key is None:
+        return "it has no key"
+    # The elements of an array are texts in a list of JSON.
+    texts = [
+        sql.SQL("array_to_json({}::text[])::text" if kind and kind.is_array else "{}::text").format(
+            sql.Identifier(name)
+        )
+        for name, kind in kinds.items()
+    ]
+    order = key_order([Column(name, table.kind(name).name) for name in key])
+    query = sql.SQL("SELECT {} FROM {} ORDER BY {}")
+    found = connection.execute(query.format(sql.SQL(", ").join(texts), sql.Identifier(table.schema, table.name), order))
+    rows = tuple(tuple(None if value is None else str(value) for value in row) for row in found.fetchall())
+    for (name, kind), values in zip(kinds.items(), zip(*rows, strict=True), strict=True):
+        try:
+            values_of(values, kind or table.kind(name))
+        except (SnapseedError, TypeError, ValueError) as exc:
+            return f"its column {name} cannot be in a pool: {exc}"
+    return KeptRows(key, tuple(kinds), rows)

@@ -1,0 +1,77 @@
+"""Rows that a database holds already: kept as they are, or left alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from snapseed.errors import UsageError
+from snapseed.scaffold.project import ScaffoldRequest, scaffold_project
+from tests.conftest import Connection
+from tests.scaffold.conftest import Init, load, module
+
+# A column of each kind of type, with values that are easily lost: NULL, empty texts, quotes, line breaks, infinity.
+KINDS = r"""
+CREATE TYPE mood AS ENUM ('sad', 'happy');
+CREATE TABLE kinds (
+    id char(3), on_day date, PRIMARY KEY (id, on_day), label text NOT NULL UNIQUE, yes boolean, small smallint, r real,
+    double double precision, exact numeric(10, 2), any_number numeric, words text[], days date[], moods mood[],
+    mood mood, at timestamptz, local timestamp(3), clock time, bytes bytea, own uuid, doc jsonb, raw json, price money,
+    net int4range, doubled integer GENERATED ALWAYS AS (small * 2) STORED, n integer GENERATED ALWAYS AS IDENTITY
+);
+INSERT INTO kinds VALUES
+    ('b', '2024-02-29', E'a "quoted"\n, line', true, -1, 'NaN', 'Infinity', 1.50, 12345678901234567890123456789012.5,
+     '{a,"b,c",NULL,""}', '{2024-01-01}', '{sad,NULL}', 'happy', '2024-01-01 12:34:56.123456+02',
+     '2024-01-01 00:00:00.5', '23:59:59.999999', '\xdeadbeef', 'bc9b3742-f282-4603-8b95-bd54ea27d950',
+     '{"a": [1, 2]}', '{"a" : 1}', '$1.50', '[1,5)'),
+    ('b', '1999-01-01', '', false, 32767, 1e-7, 0.1, 0, 0, '{}', NULL, '{}', 'sad', '1970-01-01', NULL, '00:00', '\x',
+     NULL, '[]', 'null', NULL, 'empty');
+INSERT INTO kinds VALUES ('aé', '2024-01-01', ' ');
+CREATE TABLE many (id integer PRIMARY KEY);
+INSERT INTO many SELECT generate_series(1, 500);
+CREATE TABLE staff (id integer PRIMARY KEY, email text);
+INSERT INTO staff VALUES (1, 'somebody@example.org');
+CREATE TABLE of_staff (id integer PRIMARY KEY, staff integer REFERENCES staff);
+INSERT INTO of_staff VALUES (1, 1);
+CREATE TABLE of_kinds (id integer PRIMARY KEY, kind text NOT NULL REFERENCES kinds (label));
+CREATE TABLE loose (n integer);
+INSERT INTO loose VALUES (1);
+CREATE TABLE empty_one (id integer PRIMARY KEY);
+"""
+
+
+def test_kept_rows_are_exactly_those_of_the_table(init: Init, connection: Connection) -> None:
+    """Whatever the types of key and columns. Others refer to them."""
+    project = init(KINDS, "--keep-small")
+    before = connection.execute("SELECT xmin, k FROM kinds k ORDER BY id, on_day").fetchall()
+    assert 'return rows.from_pool("kinds")' in module(project, "kinds")
+    assert 'rows.choice("kind", kinds["label"])' in module(project, "of_kinds")
+    connection.execute("TRUNCATE kinds, of_kinds RESTART IDENTITY")
+    load(project)
+    rows = connection.execute("SELECT k FROM kinds k ORDER BY id, on_day").fetchall()
+    assert rows == [row[1:] for row in before]
+
+
+def test_small_means_few_rows_and_nothing_personal(connection: Connection, database: str) -> None:
+    """Nor a table without a key, nor rows that refer to rows that are not kept."""
+    connection.execute(KINDS)
+    made = scaffold_project(ScaffoldRequest(database, keep_small=True))
+    pools = {path for path in made.files if path.startswith("generators/pools/")}
+    assert pools == {"generators/pools/kinds.csv"}
+    text = "\n".join(made.remarks)
+    for table in ("many", "staff", "of_staff", "loose"):
+        assert f"left out: {table}: it holds" in text
+    named = scaffold_project(ScaffoldRequest(database, ["public.staff", "of_staff", "many"]))
+    assert {
+        "generators/pools/staff.csv",
+        "generators/pools/of_staff.csv",
+        "generators/pools/many.csv",
+    } <= named.files.keys()
+    assert "of_kinds: it needs rows of kinds: add --keep-rows kinds" in "\n".join(named.remarks)
+
+
+@pytest.mark.parametrize("name", ["loose", "of_staff", "empty_one", "nobody"])
+def test_rows_that_cannot_be_kept_are_refused(name: str, connection: Connection, database: str) -> None:
+    """Without a key, without the rows that they refer to, without any rows, or without a table."""
+    connection.execute(KINDS)
+    with pytest.raises(UsageError, match=r"cannot be kept|no table of this name"):
+        scaffold_project(ScaffoldRequest(database, [name]))
