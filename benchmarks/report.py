@@ -98,6 +98,7 @@ SECTIONS: Mapping[str, Section] = {
         " docs/cluster.md.",
     ),
     "Embeddings": Section(("redis", "hiredis", "rq"), rounds=" (enqueueing a million: 1)"),
+    "Published schemas": Section(()),
 }
 _AFTER_SECTIONS = "## How to read the results\n"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from itertools import accumulate
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,8 +21,8 @@ from snapseed.printable import printable
 
 if TYPE_CHECKING:
     from snapseed.diff.compare import DiffReport, EntityDiff
+    from snapseed.diff.repair import RepairReport
     from snapseed.diff.sides import Side
-    from snapseed.postgres.rowhash import TextKey
 
 _SIDE = "An environment, the name, folder or URL of a snapshot, REVISION:FOLDER, or the URL of a database"
 # GitHub takes 65,536 in a comment.
@@ -33,7 +34,7 @@ th,td{text-align:left;vertical-align:top;padding:.2rem .7rem;border-bottom:1px s
 """
 
 
-@in_project("database", "snapshot", "differences", "quiet")
+@in_project("allow_host", "yes", "database", "snapshot", "differences", "quiet")
 def diff(
     call: Call,
     left: Annotated[
@@ -57,11 +58,28 @@ def diff(
     ] = 0.0,
     limit: Annotated[int, typer.Option(min=1, help="Rows of each kind to show per entity.")] = 20,
     summary: Annotated[bool, "Show only how many rows differ, and in which columns."] = False,
+    repair: Annotated[bool, "Change the rows that differ, so that the database holds the snapshot of A again."] = False,
+    dry_run: Annotated[bool, "With --repair: count the rows to change; change nothing."] = False,
+    script: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --repair: write the SQL to this file; change nothing.")
+    ] = None,
 ) -> None:
-    """Show the rows and columns that differ between two sides.
+    """Show which rows differ between two sides, or repair them.
 
     Without B: between the snapshot of an environment and its database.
     """
+    if repair:
+        others = right, columns, where_key, tolerance, summary, call.output not in {"text", "json"}
+        if any(others):
+            raise UsageError(
+                "--repair makes the database of one environment equal to its snapshot",
+                expected="no B, --columns, --where-key, --tolerance or --summary, and --format text or json",
+                next_step="choose tables with --only",
+            )
+        _repair(call.of(left), only, dry_run=dry_run, script=script)
+        return
+    if dry_run or script or call.options.yes or call.options.allow_host:
+        raise UsageError("--dry-run, --script, --yes and --allow-host are for --repair", next_step="add --repair")
     from snapseed.diff.compare import DiffRequest, compare
 
     request = DiffRequest(
@@ -80,6 +98,16 @@ def diff(
     else:
         call.show(_summary(report) if summary else as_text(report), document(report))
     raise typer.Exit(0 if report.agrees else 1)
+
+
+def _repair(call: Call, only: list[str] | None, *, dry_run: bool, script: Path | None) -> None:
+    from snapseed.diff.repair import RepairRequest, repair_snapshot
+
+    request = RepairRequest(entity_names(only), dry_run=dry_run, script=script, consent=call.options.yes)
+    with Meter(quiet=call.options.quiet) as meter:
+        report = repair_snapshot(call.project, call.environment, request, meter)
+    call.show(as_repaired(report), document(report))
+    raise typer.Exit(1 if dry_run and report.rows else 0)
 
 
 def _sides(call: Call, left: str | None, right: str | None) -> tuple[Side, Side]:
@@ -101,6 +129,8 @@ def _sides(call: Call, left: str | None, right: str | None) -> tuple[Side, Side]
 
 def as_text(report: DiffReport) -> Iterator[str]:
     """Lines for people: for each entity what differs, with some rows."""
+    from snapseed.diff.compare import key_text
+
     yield from _head(report)
     for entity in report.entities:
         if entity.agrees:
@@ -114,14 +144,30 @@ def as_text(report: DiffReport) -> Iterator[str]:
         for sign, rows in (("-", entity.removed), ("+", entity.added)):
             for row in rows:
                 values = ", ".join(f"{name} {_quoted(value)}" for name, value in row.values.items())
-                yield cut(f"  {sign} {_key(row.key)}{': ' if row.key else ''}{values}")
+                yield cut(f"  {sign} {key_text(row.key)}{': ' if row.key else ''}{values}")
         for changed in entity.changed:
-            yield f"  ~ {_key(changed.key)}"
+            yield f"  ~ {key_text(changed.key)}"
             for column, (before, after) in changed.columns.items():
                 yield cut(f"      {column} - {_quoted(before)}")
                 yield cut(f"      {' ' * width_of(column)} + {_quoted(after)}")
         if hidden := _hidden(entity):
             yield f"  … {hidden:,} more"
+
+
+def as_repaired(report: RepairReport) -> Iterator[str]:
+    """What a repair has changed, or would change."""
+    yield from wrapped(f"target   {report.target} ({report.source})", " " * 9)
+    rows = [[each.entity, each.deleted, each.updated, each.inserted] for each in report.entities]
+    if not rows:
+        yield "nothing to repair: the tables hold the rows of the snapshot"
+        return
+    yield from table(["entity", "deleted", "updated", "inserted"], rows)
+    if report.dry_run:
+        yield "dry run: nothing was changed"
+    elif report.script:
+        yield f"nothing was changed; to repair, run psql -X -f {report.script} with the URL of the database"
+    else:
+        yield f"repaired {report.rows:,} rows in {report.seconds:.2f} s, verified before the commit"
 
 
 def _summary(report: DiffReport) -> Iterator[str]:
@@ -145,28 +191,14 @@ def _hidden(entity: EntityDiff) -> int:
     return counted - len(entity.removed) - len(entity.added) - len(entity.changed)
 
 
-def _key(key: TextKey) -> str:
-    return key if isinstance(key, str) else f"({', '.join(key)})" if key else ""
-
-
 def _quoted(text: str | None) -> str:
     return "NULL" if text is None else repr(text)
-
-
-def _cells(entity: EntityDiff) -> Iterator[tuple[str, str, str, str | None, str | None]]:
-    """The kind, key, column and both values of each cell that differs."""
-    for row in entity.removed:
-        yield from (("removed", _key(row.key), column, value, None) for column, value in row.values.items())
-    for row in entity.added:
-        yield from (("added", _key(row.key), column, None, value) for column, value in row.values.items())
-    for changed in entity.changed:
-        yield from (("changed", _key(changed.key), name, *values) for name, values in changed.columns.items())
 
 
 def as_csv(report: DiffReport) -> str:
     """A line for each cell that differs, among the rows that the report names. NULL is empty, text is in quotes."""
     rows: list[tuple[str | None, ...]] = [("entity", "kind", "key", "column", "left", "right")]
-    rows += [(entity.entity, *values) for entity in report.entities for values in _cells(entity)]
+    rows += [(entity.entity, *values) for entity in report.entities for values in entity.cells()]
     rows += [(each.entity, "schema", "", each.what, each.left, each.right) for each in report.schema]
     # As PostgreSQL's COPY writes it: a text in quotes is never NULL.
     quoted = [
@@ -186,22 +218,19 @@ def as_markdown(report: DiffReport, most: int = _MOST_CHARACTERS) -> str:
     for each in different:
         counts = f"{each.removed_count:,} | {each.added_count:,} | {each.changed_count:,}"
         lines.append(f"| {cell(each.entity)} | {counts} | {cell(', '.join(each.columns))} |")
-    equal = len(report.entities) - len(different)
-    lines += ["", f"{equal} of {len(report.entities)} entities on both sides have the same rows."]
+    lines += ["", f"{len(report.entities) - len(different)} entities on both sides have the same rows."]
     room = most - sum(len(line) + 1 for line in lines)
     for each in different:
-        rows = [f"| {' | '.join(cell(cut(_shown(value))) for value in values)} |" for values in _cells(each)]
-        head = ["", f"<details><summary><code>{_escaped(each.entity)}</code></summary>", ""]
-        head += ["| | key | column | left | right |", "|---|---|---|---|---|"]
-        room -= sum(len(line) + 1 for line in head) + 80
-        fitting = rows[: sum(size <= room for size in accumulate(len(row) + 1 for row in rows))]
-        hidden = _hidden(each)
-        more = (
-            "There is no room for more." if len(fitting) < len(rows) else f"{hidden:,} more rows differ." * (hidden > 0)
-        )
+        rows = [f"| {' | '.join(cell(cut(_shown(value))) for value in values)} |" for values in each.cells()]
+        head = f"\n<details><summary><code>{_escaped(each.entity)}</code></summary>\n\n"
+        head += "| | key | column | left | right |\n|---|---|---|---|---|"
+        sizes = accumulate((len(row) + 1 for row in rows), initial=len(head) + 80)
+        fitting = rows[: max(0, sum(size <= room for size in sizes) - 1)]
+        is_cut, hidden = len(fitting) < len(rows), _hidden(each)
+        more = "There is no room for more." if is_cut else f"{hidden:,} more rows differ." * (hidden > 0)
         if fitting:
-            room -= sum(len(row) + 1 for row in fitting)
-            lines += [*head, *fitting, "", more, "", "</details>"]
+            lines.append("\n".join([head, *fitting, "", more, "", "</details>"]))
+            room -= len(lines[-1]) + 1
     return "\n".join([*lines, ""])[:most]
 
 
@@ -216,7 +245,7 @@ def as_html(report: DiffReport) -> str:
     for each in report.entities:
         counts = f"{each.removed_count:,} removed, {each.added_count:,} added, {each.changed_count:,} changed"
         more = f" ({hidden:,} more rows are not shown)" if (hidden := _hidden(each)) else ""
-        rows = [row("td", map(_shown, values)) for values in _cells(each)]
+        rows = [row("td", map(_shown, values)) for values in each.cells()]
         head = row("th", iter(["", "key", "column", "left", "right"])) if rows else ""
         parts.append(
             f"<table><caption>{_escaped(f'{each.entity}: {counts}{more}')}</caption>{head}{''.join(rows)}</table>"
