@@ -148,9 +148,9 @@ def _read(connection: Connection, table: Table) -> KeptRows | str:
     key = next((key for key in keys if possible.issuperset(key)), None)
     if key is None:
         return "it has no key"
-    # The elements of an array are texts in a list of JSON.
+    # The elements of an array are texts in a list of JSON. ORDER BY must not take the text of a column for the column.
     texts = [
-        sql.SQL("array_to_json({}::text[])::text" if kind and kind.is_array else "{}::text").format(
+        sql.SQL('array_to_json({}::text[])::text AS " "' if kind and kind.is_array else '{}::text AS " "').format(
             sql.Identifier(name)
         )
         for name, kind in kinds.items()
