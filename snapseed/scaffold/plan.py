@@ -14,6 +14,7 @@ from snapseed.scaffold.columns import Proposal, most_per_parent, propose, share_
 from snapseed.scaffold.conditions import Rule, conditions_of
 from snapseed.scaffold.decision import Columns, Together, decide
 from snapseed.scaffold.draws import NUMBER, literal, quoted
+from snapseed.scaffold.guesses import with_guesses
 from snapseed.scaffold.kept import HeldRows, KeptRows
 from snapseed.scaffold.names import identifier, short_type
 from snapseed.scaffold.schema import Table
@@ -99,7 +100,7 @@ def plan_project(tables: Sequence[Table], answer: Answer, held: HeldRows = HeldR
     `answer` asks the server which draws meet the checks of a table, `held` says what becomes of tables that hold rows.
     A table that turns out to be impossible is left out, and all are planned once more without it.
     """
-    by_oid = {table.oid: table for table in tables}
+    by_oid = {table.oid: table for table in with_guesses(tables)}
     conditions = {table.oid: conditions_of(table) for table in tables}
     answer = cache(answer)  # safe: the transaction is read-only, so a verdict cannot change
     excluded = {**held.by_tools, **held.by_others}
@@ -110,10 +111,12 @@ def plan_project(tables: Sequence[Table], answer: Answer, held: HeldRows = HeldR
         if not impossible:
             left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
             return ProjectPlan(tuple(_without_circles(entities)), left_out)
-        # A table with a key of several columns is tried again with one of them.
-        joint = {oid for oid in impossible if len(arrangement.places[oid].key) > 1}
+        # A table is tried again without guesses, then, if its key has several columns, with one of them.
+        guessed = {oid for oid in impossible if any(key.guess for key in by_oid[oid].foreign_keys)}
+        by_oid |= {oid: by_oid[oid].declared for oid in guessed}
+        joint = {oid for oid in impossible if len(arrangement.places[oid].key) > 1} - guessed
         single |= joint
-        excluded |= {oid: why for oid, why in impossible.items() if oid not in joint}
+        excluded |= {oid: why for oid, why in impossible.items() if oid not in joint | guessed}
 
 
 def _entities(arrangement: Arrangement, answer: Answer) -> tuple[list[EntityPlan], dict[int, str]]:
