@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,9 +24,11 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import sql
 
+from benchmarks.likeness import Likeness, compared, medians
 from benchmarks.measure import aligned
 from snapseed.config import Environment, Project, find_project
 from snapseed.errors import SnapseedError
+from snapseed.generate.generators import load_generators
 from snapseed.generate.request import Request
 from snapseed.generate.snapshot import generate_snapshot
 from snapseed.load.request import LoadRequest, Mode
@@ -49,7 +52,8 @@ SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.rel
 class Outcome:
     """What became of one schema. `failures` has what did not run through, by step and scale.
 
-    `refused` are statements of the file that the server did not take, `kept` tables of migration tools.
+    `refused` are statements of the file that the server did not take, `kept` tables of migration tools that no other
+    table needs.
     """
 
     name: str
@@ -102,17 +106,69 @@ def try_schema(path: Path, server: str, psql: str, scales: Sequence[int], folder
             # Rows that migrations insert are another matter: here, each table is to get rows.
             names = sql.SQL(", ").join(sql.Identifier(*table) for table in own)
             connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(names))
-        outcome = Outcome(name, len(tables), len(tables) - len(own), said.count("ERROR:"))
-        return _run(outcome, url, scales, folder / name)
+            needed = _needed(connection, [table for table in tables if table not in own])
+        outcome = Outcome(name, len(tables), len(tables) - len(own) - len(needed), said.count("ERROR:"))
+        return _run(outcome, url, needed, scales, folder / name)
     finally:
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
 
 
-def _run(outcome: Outcome, url: str, scales: Sequence[int], folder: Path) -> Outcome:
+def compare(path: Path, server: str, psql: str, folder: Path) -> tuple[str, list[Likeness]]:
+    """Generate rows for a database that holds rows, as many as these, into a copy without rows; compare both."""
+    source, empty = f"real_{path.stem.replace('-', '_')}", f"like_{path.stem.replace('-', '_')}"
+    urls = [urlsplit(server)._replace(path=f"/{database}").geturl() for database in (source, empty)]
+    with psycopg.connect(server, autocommit=True) as connection:
+        for database in (source, empty):
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(database)))
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(source)))
+        subprocess.run([psql, "-qX", urls[0], "-f", path], capture_output=True, check=False)
+        subprocess.run([psql, "-qX", urls[0], "-c", "ANALYZE"], capture_output=True, check=True)
+        made = scaffold_project(ScaffoldRequest(urls[0], include_filled=True))
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(empty), sql.Identifier(source))
+        )
+    _write(made.files, folder / path.stem)
+    project = find_project(folder / path.stem)
+    counted = next(
+        entity
+        for entity in load_generators(project.generators).entities.values()
+        if entity.parent is None and entity.root_rows.fixed is None and entity.root_rows.fraction == 1
+    )
+    with psycopg.connect(urls[0], autocommit=True) as connection:
+        table = sql.Identifier(*filter(None, (counted.schema, counted.table)))
+        row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(table)).fetchone()
+    assert row is not None
+    generate_snapshot(project, Request("dev", project.seed, row[0]))
+    environment = project.environment("dev").changed(database=urls[1])
+    load_snapshot(project, environment, LoadRequest(consent=True))
+    return path.stem, compared(*urls)
+
+
+def _write(files: Mapping[str, str], folder: Path) -> None:
+    for file, text in files.items():
+        place = folder / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+
+
+def _needed(connection: psycopg.Connection, tables: Sequence[tuple[str, str]]) -> list[str]:
+    """The tables of tools that others refer to, if they hold rows: init says to keep these."""
+    query = """SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid = {}::regclass)
+                  AND EXISTS (TABLE {})"""
+    found = []
+    for table in tables:
+        name = sql.Identifier(*table)
+        literal = sql.Literal(name.as_string(connection))
+        if connection.execute(sql.SQL(query).format(literal, name)).fetchone() == (True,):
+            found.append(".".join(table))
+    return found
+
+
+def _run(outcome: Outcome, url: str, keep_rows: Sequence[str], scales: Sequence[int], folder: Path) -> Outcome:
     started = time.perf_counter()
     try:
-        made = scaffold_project(ScaffoldRequest(url))
+        made = scaffold_project(ScaffoldRequest(url, keep_rows))
     except Exception as exc:  # noqa: BLE001 - a crash is a finding
         return replace(outcome, steps=("init",), failures=(("init", _told(exc)),))
     outcome = replace(
@@ -121,10 +177,7 @@ def _run(outcome: Outcome, url: str, scales: Sequence[int], folder: Path) -> Out
         seconds=time.perf_counter() - started,
         left_out=tuple(remark for remark in made.remarks if remark.startswith("left out")),
     )
-    for file, text in made.files.items():
-        place = folder / file
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text, encoding="utf-8")
+    _write(made.files, folder)
     project = find_project(folder)
     environment = project.environment("dev")
     for scale in scales:
@@ -158,6 +211,26 @@ def _told(exc: Exception) -> str:
     return "; ".join(f"{name} {part}".strip() for name, part in parts.items() if part)
 
 
+def _show_likeness(found: Sequence[tuple[str, list[Likeness]]]) -> None:
+    """A table of median distances, and all columns by their distance."""
+    kinds = sorted({item.kind for _, items in found for item in items})
+    lines = []
+    for name, items in found:
+        median = medians(items)
+        nulls = statistics.median(abs(item.nulls[0] - item.nulls[1]) for item in items)
+        distinct = statistics.median(min(item.distinct) / max(1, *item.distinct) for item in items)
+        cells = [f"{median[kind]:.3f}" if kind in median else "-" for kind in (*kinds, "all")]
+        lines.append((name, f"{len(items)}", *cells, f"{nulls:.3f}", f"{distinct:.2f}"))
+    print(aligned(("schema", "columns", *kinds, "all", "NULL", "distinct"), lines))
+    for name, items in found:
+        for item in sorted(items, key=lambda item: -item.distance):
+            print(
+                f"{name}: {item.distance:.3f} {item.kind}: {item.column}: NULL {item.nulls}, distinct {item.distinct}"
+            )
+            if item.ranges[0]:
+                print(f"    {item.ranges[0]} | {item.ranges[1]}")
+
+
 def main() -> None:
     """Try each schema in a process of its own, and print the table, what was left out, and what failed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -167,6 +240,7 @@ def main() -> None:
         "--server", help="the URL of a superuser's server (default: an embedded one, without extensions)"
     )
     parser.add_argument("--scales", type=int, nargs="*", default=_SCALES, help="default: 1 50 2000")
+    parser.add_argument("--likeness", action="store_true", help="compare generated rows with those of the files")
     parser.add_argument("--keep", type=Path, help="keep the projects in this folder")
     options = parser.parse_args()
     paths = [path for path in sorted(options.folder.glob("*.sql")) if not options.names or path.stem in options.names]
@@ -176,10 +250,13 @@ def main() -> None:
         if not options.server:
             embedded.start()
         server = options.server or embedded.url("postgres")
+        place = options.keep or Path(temporary)
         try:
+            if options.likeness:
+                _show_likeness([compare(path, server, str(embedded.psql()), place) for path in paths])
+                return
             for path in paths:
                 with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                    place = options.keep or Path(temporary)
                     task = pool.submit(try_schema, path, server, str(embedded.psql()), options.scales, place)
                     outcomes.append(task.result())
                 print(json.dumps(outcomes[-1].cells), file=sys.stderr, flush=True)

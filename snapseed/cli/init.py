@@ -59,6 +59,9 @@ def init(
     include_filled: Annotated[
         bool, typer.Option("--include-filled", help="Generators also for tables that hold rows.")
     ] = False,
+    no_statistics: Annotated[
+        bool, typer.Option("--no-statistics", help="Take nothing from PostgreSQL's statistics of these tables.")
+    ] = False,
     capture: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Write a project for a copy of this database, and capture it."),
@@ -71,8 +74,9 @@ def init(
         if [example, from_database, capture].count(None) < 2:  # noqa: PLR2004 - of three
             names = "--example, --from-database and --capture exclude each other"
             raise UsageError(names, next_step="leave all but one of them out")
-        if from_database is None and (keep_rows or keep_small or include_filled):
-            raise UsageError("--keep-rows, --keep-small and --include-filled need --from-database URL")
+        if from_database is None and (keep_rows or keep_small or include_filled or no_statistics):
+            names = "--keep-rows, --keep-small, --include-filled and --no-statistics need --from-database URL"
+            raise UsageError(names)
         if capture is not None:
             _capture(folder, capture)
         elif from_database is None:
@@ -80,7 +84,7 @@ def init(
             _write(folder, _files(name) | _files("git"))
             _show_next(folder, *_NEXT[name])
         else:
-            _write_for_database(folder, from_database, keep_rows or (), keep_small, include_filled)
+            _write_for_database(folder, from_database, keep_rows or (), keep_small, include_filled, not no_statistics)
 
 
 def _write_for_database(
@@ -89,6 +93,7 @@ def _write_for_database(
     keep_rows: Sequence[str],
     keep_small: bool,
     include_filled: bool,
+    statistics: bool,
 ) -> None:
     try:
         from snapseed.scaffold.project import ScaffoldRequest, scaffold_project
@@ -101,7 +106,7 @@ def _write_for_database(
             expected="the packages rstr and sqlglot",
             next_step="pip install 'snapseed[init]'",
         ) from exc
-    made = scaffold_project(ScaffoldRequest(url, keep_rows, keep_small, include_filled))
+    made = scaffold_project(ScaffoldRequest(url, keep_rows, keep_small, include_filled, statistics))
     for table, notes in made.notes.items():
         console.write(f"{table}:", *(line for note in notes for line in wrapped(f"  - {note}", " " * 4)))
     for remark in made.remarks:
@@ -154,6 +159,8 @@ def _add_masks(folder: Path, url: str) -> None:
         file.writelines(f"{line}\n" for line in (*lines, *(personal.line for personal in found.personal)))
     columns = ", ".join(personal.column for personal in found.personal)
     console.write(*wrapped(f"these columns look personal and got a rule; check [mask] in {FILE_NAME}: {columns}"))
+    if kept := ", ".join(personal.column for personal in found.personal if ' = "keep"' in personal.line):
+        console.write(*wrapped(f"no rule fits these, so their values are copied as they are: {kept}"))
     if mask_secret() is None:
         path = folder / ".env"
         line = f"{variable_of('mask_secret')}={secrets.token_hex(32)}\n"

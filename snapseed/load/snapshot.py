@@ -6,13 +6,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
+from typing import LiteralString
 
 import psycopg
+from psycopg import sql
 
 from snapseed.config import Environment, Project
 from snapseed.errors import SnapseedError, UsageError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
-from snapseed.load.execute import analyze, execute
+from snapseed.load.execute import execute
 from snapseed.load.outcome import AlreadyLoaded, Connected, FilesChecked, LoadReport, Outcome, failed
 from snapseed.load.partitions.staging import cleared, stage_tables
 from snapseed.load.plan import LoadPlan
@@ -23,17 +26,21 @@ from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.load.schema_file import find_schema
 from snapseed.load.unchanged import why_to_load
 from snapseed.postgres import locks
-from snapseed.postgres.connect import connected
+from snapseed.postgres.catalog import TableName
+from snapseed.postgres.connect import Session, Target, connected, role_search_path
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import identify_allowed
 from snapseed.postgres.locks import waiting, watching
 from snapseed.postgres.provenance import is_recorded
+from snapseed.postgres.threads import shared_among
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.store import Snapshot, snapshot_of
 from snapseed.verify.files import require_none, verify_files
 
 _LOOKING = "looking for changes"
+# PostgreSQL 15 brought pg_stat_force_next_flush, 18 an ANALYZE of a partitioned table without its partitions.
+_FLUSHES, _ANALYZES_ONLY = 150_000, 180_000
 
 
 def load_snapshot(
@@ -54,6 +61,8 @@ def load_snapshot(
     `VerificationError` and `InterruptedByUserError`. The error says how it left the database: unchanged, unless ANALYZE
     failed after the commit or the answer to the commit was lost. `report_of(error)` is the report up to there.
     """
+    if request.mode is Mode.REPAIR:
+        raise UsageError("a load does not repair", next_step="run `snapseed diff --repair`, or call repair_snapshot")
     target = resolve_target(project, environment)
     snapshot = snapshot_of(environment)
     is_whole = not (request.only or request.if_changed) and request.mode is Mode.REPLACE
@@ -64,17 +73,14 @@ def load_snapshot(
             f" [environments.{environment.name}], and no --only, --mode or --if-changed",
             next_step="if migrations create the tables, run `snapseed db drop` and then the migrations",
         )
-    request, queued = _without_queued(request, project, environment, snapshot.manifest)
+    request, queued = without_queued(request, project, environment, snapshot.manifest)
     events, tell = recorded(listener)
 
     @contextmanager
     def session(phase_name: str) -> Iterator[LoadSession]:
-        with ExitStack() as stack:
-            with phase(tell, phase_name):
-                connection = stack.enter_context(connected(target))
-            watch = stack.enter_context(watching(target, connection, tell))
+        with over_connection(target, tell, phase_name) as (connection, heard):
             yield LoadSession(
-                project, environment, snapshot, target, request, settings, queued, connection, watch.tell, executor
+                project, environment, snapshot, target, request, settings, queued, connection, heard, executor
             )
 
     report = LoadReport(environment.name, target.described, target.source, snapshot.manifest, request.dry_run)
@@ -88,7 +94,7 @@ def load_snapshot(
             plan = _load(loading)
             if not request.dry_run:
                 with loading.phase("analyzing"):
-                    analyze(loading.connection, plan, environment)
+                    _analyze(loading.connection, target, plan, environment)
     except (SnapseedError, KeyboardInterrupt) as exc:
         error = failed(exc, report.after(events), only=request.only)
         raise error from (exc.__cause__ if error is exc else exc)
@@ -115,11 +121,20 @@ def finish_if_committed(
             if not is_recorded(connection, report.mark):
                 return None
         with phase(tell, "analyzing"), translated("analyzing", target.described):
-            analyze(connection, report.plan, environment)
+            _analyze(connection, target, report.plan, environment)
     return replace(report, outcome=Outcome.COMMITTED, phases={**report.phases, **phase_seconds(events)})
 
 
-def _without_queued(
+@contextmanager
+def over_connection(target: Target, listener: Listener, phase_name: str) -> Iterator[tuple[Session, Listener]]:
+    """A connection, made in this phase, and a listener for what is done over it, which is told of waits for locks."""
+    with ExitStack() as stack:
+        with phase(listener, phase_name):
+            connection = stack.enter_context(connected(target))
+        yield connection, stack.enter_context(watching(target, connection, listener)).tell
+
+
+def without_queued(
     request: LoadRequest, project: Project, environment: Environment, manifest: Manifest
 ) -> tuple[LoadRequest, str | None]:
     """The request without the entity whose rows workers compute in this environment, and that entity, if there is one.
@@ -170,7 +185,7 @@ def _check_files(snapshot: Snapshot, request: LoadRequest, listener: Listener) -
 def _load(session: LoadSession) -> LoadPlan:
     """The transaction. Returns the plan that was carried out, or with `dry_run` would be."""
     request = session.request
-    with cleared(session), _transaction(session):
+    with cleared(session), transaction(session):
         prepared = prepare(session)
         with session.phase("planning"):
             plan = plan_load(prepared, request, session.settings)
@@ -181,8 +196,36 @@ def _load(session: LoadSession) -> LoadPlan:
     return plan
 
 
+def _analyze(session: Session, target: Target, plan: LoadPlan, environment: Environment) -> None:
+    """Give the planner statistics about the new rows, in a transaction for each table. This runs after the commit.
+
+    New partitions are shared out to as many connections as filled them. A table that somebody has locked is skipped.
+    """
+
+    def analyze(name: TableName, session: Session, _stop: object = None, what: LiteralString = "{}") -> None:
+        with session.transaction():
+            locks.set_limits(session, environment)
+            with role_search_path(session):
+                # Autovacuum begins at the same time. To wait until it is cancelled takes a second for each table.
+                session.execute(sql.SQL("ANALYZE (SKIP_LOCKED) " + what).format(name.identifier()))
+            if session.info.server_version >= _FLUSHES:
+                # Publish the counts that `--if-changed` compares now, not some time after this session ends.
+                session.execute("SELECT pg_stat_force_next_flush()")
+
+    for table in plan.tables:
+        partitions = table.parallel.tree.partitions if table.parallel else ()
+        is_flat = all(found.parent == table.table for found in partitions)
+        if partitions and is_flat and session.info.server_version >= _ANALYZES_ONLY:
+            with ExitStack() as stack:
+                own = [stack.enter_context(connected(target)) for _ in range(environment.connections)]
+                shared_among(own, [partial(analyze, found.name) for found in partitions])
+            analyze(table.table, session, what="ONLY {}")
+        else:
+            analyze(table.table, session)
+
+
 @contextmanager
-def _transaction(session: LoadSession) -> Iterator[None]:
+def transaction(session: LoadSession) -> Iterator[None]:
     """Commit at the end of the block, or roll back after a dry run; tell what that makes of the database."""
     with translated("committing", session.target.described), ExitStack() as stack:
         stack.enter_context(session.connection.transaction(force_rollback=session.request.dry_run))

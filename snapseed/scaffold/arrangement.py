@@ -20,7 +20,7 @@ _SHORT_TYPES = {f"character{varying}({length})" for varying in ("", " varying") 
 _LEVELS = 2
 _LOOKUP_ROWS, _NEEDED_LOOKUP_ROWS, _MOST_LOOKUP_ROWS = 8, 20, 5_000
 # Points for a foreign key as the one to the parent.
-_ONE_EACH, _IN_KEY, _BETWEEN, _REQUIRED, _CASCADES, _NAMED_LIKE, _TO_PEOPLE = 60, 30, 25, 20, 15, 12, 6
+_ONE_EACH, _JOIN, _IN_KEY, _BETWEEN, _REQUIRED, _CASCADES, _NAMED_LIKE, _TO_PEOPLE = 60, 40, 30, 25, 20, 15, 12, 6
 # What can tell the rows of a parent apart in a key, the best first: a number, a reference, a lookup's row, a label.
 _COUNTED, _REFERRED, _LOOKED_UP, _LABELLED = range(4)
 
@@ -88,12 +88,12 @@ def arrange(
     tables: Mapping[int, Table],
     conditions: Mapping[int, Conditions],
     excluded: Mapping[int, str],
-    single: frozenset[int],
+    single: Mapping[int, str],
     kept: Mapping[int, KeptRows],
 ) -> Arrangement:
     """Place all tables but those `excluded` for a reason, and those that need their rows.
 
-    `single` are tables whose key must not have several columns; those that are `kept` are lookups.
+    `single` are tables whose key must not have several columns, and why; those that are `kept` are lookups.
     """
     needed: frozenset[int] = frozenset()
     while True:
@@ -107,7 +107,7 @@ def arrange(
                 (kept[oid].key, False) if oid in kept else _key_of(draft, oid, may_be_joint=oid not in single)
             )
             if not key:
-                excluded = {**excluded, oid: "no column can be the key of its rows"}
+                excluded = {**excluded, oid: single.get(oid, "no column can be the key of its rows")}
                 break
             name = _entity_name(present[oid], {place.name for place in draft.places.values()})
             draft = replace(draft, places={**draft.places, oid: Place(name, key, parents.get(oid), one_each)})
@@ -200,6 +200,8 @@ def _score(table: Table, key: ForeignKey, target: Table) -> int:
     """How much suggests that the table that `key` refers to is the parent."""
     ours, theirs = words_of(table.name), words_of(target.name)
     points = _ONE_EACH if table.are_unique(key.columns) else 0
+    # A table that joins others has to stay a child, so that its pairs can differ.
+    points += _JOIN if any(len(index) > 1 and set(index) <= target.foreign_columns for index in target.unique) else 0
     points += _IN_KEY if any(set(key.columns) <= set(index) for index in table.unique) else 0
     # If a table refers to a rental and to its customer, the rental is the parent: it leads to the customer.
     others = {other.target for other in table.foreign_keys if other.target != key.target}
@@ -241,12 +243,15 @@ def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
         else replace(place, level=level(oid) if place.parent is None else 0)
         for oid, place in draft.places.items()
     }
-    # A root entity that refers to each row of another at most once has no more rows than that.
+    # A root entity that refers to each row of another at most once has no more rows than that. The same goes for one
+    # that joins others, since each pair differs if one of the two does.
     paired = [
         (oid, key.target)
         for oid, place in places.items()
         for key in draft.foreign_keys(oid)
-        if place.parent is None and places[key.target].parent is None and draft.tables[oid].are_unique(key.columns)
+        if place.parent is None and places[key.target].parent is None
+        for index in draft.tables[oid].unique
+        if set(key.columns) <= set(index) <= draft.tables[oid].foreign_columns
     ]
     for _ in range(_LEVELS * len(paired)):
         for oid, target in paired:

@@ -20,7 +20,6 @@ from snapseed.scaffold.draws_by_statistics import learned
 from snapseed.scaffold.draws_by_type import MOMENTS, NUMBERS, draws_of, number_range
 from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, ordered_by_name, short_type, singular, suggests
 from snapseed.scaffold.schema import Table
-from snapseed.scaffold.sizes import MOST_PER_PARENT
 from snapseed.scaffold.sources import ImpossibleError, Sources, leave
 from snapseed.snapshot.types import INTEGERS, Family
 
@@ -38,6 +37,7 @@ _MOST_SMALL = 6
 # Keys of this many digits are not short, and short ones have room for this many root rows at least.
 _ROOMY = 8
 _ROOTS = 100
+_ROOM = {Family.SMALLINT: 2**15, Family.INTEGER: 2**31 // 100}
 _TEXTS = {Family.TEXT, Family.CHARACTER}
 _PEOPLE = {"first_name": WORDS["FIRST_NAMES"], "last_name": WORDS["LAST_NAMES"]}
 
@@ -322,8 +322,8 @@ def most_per_parent(proposal: Proposal, stride: int, usual: int) -> int:
     kind = sources.table.kind(name)
     length = proposal.wanted[name].length if kind.family is Family.TEXT and name in proposal.wanted else None
     room = 2**15 if kind.family is Family.SMALLINT else 10 ** (length or _ROOMY)
-    if kind.family is Family.INTEGER and usual > MOST_PER_PARENT:
-        return min(most, max(1, 2**31 // _ROOTS**2 // stride))
+    if sources.table.rows and kind.family in _ROOM:
+        return min(most, max(1, _ROOM[kind.family] // _ROOTS // stride))
     if room >= 10**_ROOMY:
         return most
     if stride * _ROOTS > room:

@@ -5,7 +5,7 @@ Pure. Columns are drawn together if checks over several of them would not hold o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -14,10 +14,12 @@ from snapseed.scaffold.combinations import DRAWN, NULL, Options, Table, are_inde
 from snapseed.scaffold.conditions import Rule
 from snapseed.scaffold.draws import Draw, choice, constant
 from snapseed.scaffold.sources import ImpossibleError, Sources, leave
-from snapseed.scaffold.trial import Verdict, encoded, question_of
+from snapseed.scaffold.trial import CandidateRows, Verdict, encoded, question_of
 
 # A list of values up to this length is likely to be what a check is about, a longer one are words.
 _MOST_LISTED = 8
+# How many whole rows are tried.
+_MOST_ROWS = 24
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,49 @@ def decide(proposal: Proposal, verdict: Verdict) -> Columns:
     return replace(chosen, sometimes_null=frozenset(sometimes_null), notes=tuple(dict.fromkeys(notes)))
 
 
+def rehearsed(proposal: Proposal, columns: Columns, refusal: Callable[[CandidateRows], str | None]) -> Columns:
+    """Leave columns NULL as long as the server refuses rows of what was decided, and taking one away helps.
+
+    These are constraints that nobody has read. If nothing helps, people have to know.
+    """
+    if not proposal.sources.conditions.rules:
+        return columns
+    while (said := refusal(_rows_of(proposal, columns))) is not None:
+        joint = {name for group in columns.together for name in group.states}
+        less = {
+            name: _without(columns, name, said) for name in columns.draws if name in proposal.sources.nullable - joint
+        }
+        name = next((name for name, fewer in less.items() if refusal(_rows_of(proposal, fewer)) != said), None)
+        if name is None:
+            return replace(columns, notes=(*columns.notes, f"its rows may be refused: {said}"))
+        columns = replace(less[name], notes=(*columns.notes, f"{name}: NULL, because {said}"))
+    return columns
+
+
+def _rows_of(proposal: Proposal, columns: Columns) -> CandidateRows:
+    """Rows with all examples of each column, without columns that follow from others in ways that no example shows."""
+    sources, table = proposal.sources, proposal.sources.table
+    unclear = {name for rule in sources.conditions.rules if _is_met(sources, columns, rule) for name in rule.columns}
+    own = {rule.columns[0] for rule in sources.conditions.rules if len(rule.columns) == 1}
+    unclear |= own.intersection(sources.foreign)
+    values = {name: tuple(map(encoded, draw.examples)) for name, draw in columns.draws.items() if name not in unclear}
+    for group in columns.together:
+        for name, states in group.states.items():
+            drawn = values.get(name, ())[:1] or (NULL,)
+            values[name] = tuple(
+                NULL if state is None else drawn[0] if state == DRAWN else encoded(state) for state in states
+            )
+    known = {name: found for name, found in values.items() if found}
+    count = min(max(map(len, known.values()), default=0), _MOST_ROWS)
+    return CandidateRows(
+        schema=table.schema,
+        table=table.name,
+        columns=tuple((name, table.column(name).full_type) for name in known),
+        absent=tuple(column.name for column in table.columns if column.not_null and column.name not in known),
+        rows=tuple(tuple(found[place % len(found)] for found in known.values()) for place in range(count)),
+    )
+
+
 def _chosen(proposal: Proposal, verdict: Verdict) -> Columns:
     """The first draw of each column that meets the checks on this column alone."""
     sources, table, notes = proposal.sources, proposal.sources.table, []
@@ -106,9 +151,11 @@ def _chosen(proposal: Proposal, verdict: Verdict) -> Columns:
             null |= leave(table, name, "no values are known that meet its checks")
             continue
         draw = found[place]
-        alone = [rule for rule in sources.conditions.rules if rule.columns == (name,) and name not in sources.foreign]
+        is_foreign = name in sources.foreign
+        alone = [rule for rule in sources.conditions.rules if rule.columns == (name,) and rule.calls >= is_foreign]
         untried = next((rule for rule in alone if rule in verdict.untried or not draw.examples), None)
-        if untried and not draw.is_unique and (table.column(name).has_default or name in sources.nullable):
+        may_be_left = not draw.is_unique and (table.column(name).has_default or name in sources.nullable)
+        if untried and (is_foreign or may_be_left):
             null |= leave(table, name, f"{untried} was not tried")
             continue
         notes += [f"not tried: {untried}"] if untried else []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 
-from snapseed.scaffold.draws import Draw, Wanted, literal, quoted
+from snapseed.generate.words import WORDS
+from snapseed.scaffold.draws import Draw, Wanted, literal, quoted, text_draws
 from snapseed.scaffold.draws_by_type import MOMENTS, NUMBERS, finish_of
 from snapseed.scaffold.sizes import STEPS, divided
 from snapseed.snapshot.types import INTEGERS, Family
@@ -26,18 +29,20 @@ _UNITS = {"1d": 86_400_000_000, "1h": 3_600_000_000, "1m": 60_000_000, "1s": 1_0
 
 
 def learned(wanted: Wanted) -> Iterator[Draw]:
-    """The draw that gives a column what its statistics say, if they tell any values. Unique columns have none."""
+    """The draw that gives a column what its statistics say, if they tell anything. Unique columns have none."""
     found, family = wanted.statistics, wanted.kind.family
     is_number = family in NUMBERS or wanted.kind.base.rpartition(".")[2] == "numeric"
-    if found is None or wanted.is_unique or not (found.common or found.bounds):
+    if found is None or wanted.is_unique or wanted.kind.is_array:
         return
-    if family is Family.BOOLEAN:
+    if not (found.common or found.bounds):
+        yield from _texts(wanted) if family is Family.TEXT else ()
+    elif family is Family.BOOLEAN:
         share = sum(share for value, share in zip(found.common, found.shares, strict=True) if value == "t")
         known = share / (sum(found.shares) or 1)
         yield Draw(f"{wanted.rows}.chance({wanted.draw}, {known:.3g})", (True, False), shape=f"{known:.1%} true")
     elif is_number or family in MOMENTS:
         yield from _shaped(wanted, is_moment=not is_number)
-    elif not found.bounds:
+    else:
         values = tuple(value.rstrip() if family is Family.CHARACTER else value for value in found.common)
         yield _weighted(wanted, values, tuple(map(quoted, values)))
 
@@ -45,7 +50,9 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
 def _weighted(wanted: Wanted, values: Sequence[object], codes: Sequence[str], finish: str = "{}") -> Draw:
     """One of all values that the column has, as often as in the source."""
     assert wanted.statistics is not None
-    weights = [max(1, round(share * _WEIGHTS)) for share in wanted.statistics.shares]
+    shares = wanted.statistics.shares[: len(values)]
+    rest = (1 - wanted.statistics.null_share - sum(shares)) / max(1, len(values) - len(shares))
+    weights = [max(1, round(share * _WEIGHTS)) for share in (*shares, *[rest] * (len(values) - len(shares)))]
     if len(values) == 1:
         options = f"[{codes[0]}]"
     else:
@@ -54,6 +61,29 @@ def _weighted(wanted: Wanted, values: Sequence[object], codes: Sequence[str], fi
     code = finish.format(f"{wanted.rows}.choice({wanted.draw}, {options})")
     shape = f"{len(values)} values" if len(values) > 1 else "one value"
     return Draw(code, tuple(values), is_whole=True, shape=shape)
+
+
+def _texts(wanted: Wanted) -> Iterator[Draw]:
+    """Texts of several words or sentences: as long as those of the source, and about as many different ones."""
+    assert wanted.statistics is not None
+    first = next(text_draws(wanted), None)
+    name = next((name for name in ("WORDS", "SENTENCES") if first is not None and first.examples == WORDS[name]), None)
+    if name is None:
+        return
+    words = WORDS[name]
+    usual = statistics.mean(map(len, words)) + 1
+    count = max(wanted.statistics.width / usual, math.log(max(1, 2 * wanted.statistics.distinct), len(words)))
+    low, high = max(1, math.floor(count * 2 / 3)), math.ceil(count * 4 / 3)
+    if wanted.length is not None:
+        high = min(high, (wanted.length + 1) // (max(map(len, words)) + 1))
+    if high > 1 and high >= low:
+        sizes = f"rows.integers({quoted(f'{name.lower()} of {wanted.name}')}, {low}, {high})"
+        items = f"rows.items({wanted.draw}, {sizes})"
+        longest = sorted(words, key=len)[-1:] * high
+        examples = (" ".join(words[:low]), " ".join(longest))
+        shape = f"about {wanted.statistics.width} bytes, {wanted.statistics.distinct:,} different ones"
+        local = (name.lower(), items)
+        yield Draw("{local}.joined({local}.choice(" + wanted.draw + f", {name}))", examples, local=local, shape=shape)
 
 
 def _shaped(wanted: Wanted, *, is_moment: bool) -> Iterator[Draw]:
@@ -69,10 +99,9 @@ def _shaped(wanted: Wanted, *, is_moment: bool) -> Iterator[Draw]:
         return
     if max(map(abs, (*common, *bounds))) >= _LARGEST:
         return
-    if not bounds and not is_moment and len(common) <= _MOST_OPTIONS:
-        finish = _number_finish(wanted, digits)
-        values = tuple(_number(value, digits) for value in common)
-        yield _weighted(wanted, values, tuple(map(literal, common)), finish)
+    if found.distinct == len(common) + len(bounds) <= _MOST_OPTIONS and not is_moment:
+        values = tuple(_number(value, digits) for value in (*common, *bounds))
+        yield _weighted(wanted, values, tuple(map(literal, (*common, *bounds))), _number_finish(wanted, digits))
         return
     ends = _quantiles(list(zip(common, found.shares, strict=False)), bounds, 1 - found.null_share)
     unit = next((size for size in _UNITS.values() if not any(end % size for end in (*common, *bounds))), 1)
@@ -124,7 +153,10 @@ def _digits(wanted: Wanted) -> int:
         return (*wanted.kind.modifiers, 0)[1]
     assert wanted.statistics is not None
     texts = (*wanted.statistics.common, *wanted.statistics.bounds)
-    return min(6, max(len(text.partition(".")[2]) for text in texts))
+    needed = max(len(text.partition(".")[2]) for text in texts)
+    # A number of thousands needs none of its decimals.
+    whole = statistics.median(abs(float(text)) for text in texts)
+    return max(0, min(needed, _DIGITS - len(str(int(whole)))))
 
 
 def _number(units: int, digits: int) -> object:
@@ -136,10 +168,8 @@ def _number_finish(wanted: Wanted, digits: int) -> str:
     family = wanted.kind.family
     if family in INTEGERS:
         return "{}"
-    if family in {Family.REAL, Family.DOUBLE}:
-        divided = f"({{}} / {literal(10**digits)})" if family is Family.REAL else f"{{}} / {literal(10**digits)}"
-        return divided + (".cast(pl.Float32)" if family is Family.REAL else "")
-    return f"as_decimals({{}}, {digits})" + ("" if wanted.kind.family is Family.NUMERIC else ".cast(pl.String)")
+    casts = {Family.NUMERIC: "", Family.REAL: ".cast(pl.Float32)", Family.DOUBLE: ".cast(pl.Float64)"}
+    return f"as_decimals({{}}, {digits}){casts.get(family, '.cast(pl.String)')}"
 
 
 def _rounded(number: int) -> int:

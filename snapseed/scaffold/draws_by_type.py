@@ -25,6 +25,7 @@ from snapseed.scaffold.draws import (
     text_draws,
 )
 from snapseed.scaffold.names import TYPES, UNIQUE_TYPES, hints, singular
+from snapseed.scaffold.sizes import elements_of
 from snapseed.snapshot.types import INTEGERS, ColumnType, Family
 
 MOMENTS = {Family.DATE, Family.TIMESTAMP, Family.TIMESTAMPTZ}
@@ -268,7 +269,10 @@ def _arrays(wanted: Wanted) -> Iterator[Draw]:
         if draw.local is not None or (draw.is_unique and inner.kind.family is not Family.UUID):
             continue
         count = wanted.limits.elements
-        sizes = f"rows.integers({quoted('number of ' + wanted.name)}, 1, 3)" if count is None else _SAME.format(count)
+        number = quoted(f"number of {wanted.name}")
+        known = elements_of(wanted.statistics) if wanted.statistics is not None else ()
+        usual = f"rows.quantiles({number}, {list(known)})" if known else f"rows.integers({number}, 1, 3)"
+        sizes = usual if count is None else _SAME.format(count)
         lists = (1, 3) if count is None else (count,)
         examples = tuple(list(islice(cycle(draw.examples), size)) for size in lists) if draw.examples else ()
         items = f"rows.items({wanted.draw}, {sizes})"

@@ -12,7 +12,7 @@ from snapseed.generate.words import words_of
 from snapseed.scaffold.arrangement import Arrangement, Place, arrange
 from snapseed.scaffold.columns import Proposal, most_per_parent, propose, share_of_nulls
 from snapseed.scaffold.conditions import Rule, conditions_of
-from snapseed.scaffold.decision import Columns, Together, decide
+from snapseed.scaffold.decision import Columns, Together, decide, rehearsed
 from snapseed.scaffold.draws import NUMBER, literal, quoted
 from snapseed.scaffold.guesses import with_guesses
 from snapseed.scaffold.kept import HeldRows, KeptRows
@@ -20,9 +20,10 @@ from snapseed.scaffold.names import identifier, short_type
 from snapseed.scaffold.schema import Table
 from snapseed.scaffold.sizes import MOST_PER_PARENT, children_per_parent, fan_out_of, largest_root, rows_of
 from snapseed.scaffold.sources import ImpossibleError, sources_of
-from snapseed.scaffold.trial import Candidates, Verdict, question_of
+from snapseed.scaffold.trial import CandidateRows, Candidates, Verdict, question_of
 
 Answer = Callable[[tuple[Rule, ...], tuple[Candidates, ...]], Verdict]
+Refusal = Callable[[CandidateRows], str | None]
 _TITLE_LENGTH = 80
 _OWN = re.compile(r"\{own:([^}]*)\}")
 _ROWS = re.compile(r"\{rows:([^}]*)\}")
@@ -94,32 +95,37 @@ def alias_of(entity: str, parameters: Iterable[str]) -> str:
     return f"{entity}_entity" if entity in parameters else entity
 
 
-def plan_project(tables: Sequence[Table], answer: Answer, held: HeldRows = HeldRows()) -> ProjectPlan:
+def plan_project(
+    tables: Sequence[Table], answer: Answer, held: HeldRows = HeldRows(), refusal: Refusal = lambda _: None
+) -> ProjectPlan:
     """An entity for each table whose rows can be made so that its constraints hold.
 
-    `answer` asks the server which draws meet the checks of a table, `held` says what becomes of tables that hold rows.
-    A table that turns out to be impossible is left out, and all are planned once more without it.
+    `answer` asks the server which draws meet the checks of a table, `refusal` whether it takes whole rows. `held` says
+    what becomes of tables that hold rows. A table that turns out to be impossible is left out, and all are planned once
+    more without it.
     """
     by_oid = {table.oid: table for table in with_guesses(tables)}
     conditions = {table.oid: conditions_of(table) for table in tables}
-    answer = cache(answer)  # safe: the transaction is read-only, so a verdict cannot change
+    # Safe, since nothing is written: neither can change.
+    answer, refusal = cache(answer), cache(refusal)
     excluded = {**held.by_tools, **held.by_others}
-    single: frozenset[int] = frozenset()
+    single: Mapping[int, str] = {}
     while True:
         arrangement = arrange(by_oid, conditions, excluded, single, held.kept)
-        entities, impossible = _entities(arrangement, answer)
+        entities, impossible = _entities(arrangement, answer, refusal)
         if not impossible:
             left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
             return ProjectPlan(tuple(_without_circles(entities)), left_out)
         # A table is tried again without guesses, then, if its key has several columns, with one of them.
         guessed = {oid for oid in impossible if any(key.guess for key in by_oid[oid].foreign_keys)}
         by_oid |= {oid: by_oid[oid].declared for oid in guessed}
-        joint = {oid for oid in impossible if len(arrangement.places[oid].key) > 1} - guessed
-        single |= joint
-        excluded |= {oid: why for oid, why in impossible.items() if oid not in joint | guessed}
+        final = {oid: why for oid, why in impossible.items() if oid not in guessed}
+        joint = {oid: why for oid, why in final.items() if len(arrangement.places[oid].key) > 1}
+        single = {**single, **joint}
+        excluded |= {oid: single.get(oid, why) for oid, why in final.items() if oid not in joint}
 
 
-def _entities(arrangement: Arrangement, answer: Answer) -> tuple[list[EntityPlan], dict[int, str]]:
+def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tuple[list[EntityPlan], dict[int, str]]:
     """For all tables, parents before children; and why some can have no rows.
 
     What has to do with one of those waits for the next time: without it, it may become something else.
@@ -146,7 +152,7 @@ def _entities(arrangement: Arrangement, answer: Answer) -> tuple[list[EntityPlan
             counts = children_per_parent(arrangement, oid)
             usual = counts[-1] if counts else MOST_PER_PARENT
             most = None if parent is None else most_per_parent(proposal, strides[parent], usual)
-            columns = decide(proposal, answer(*question_of(proposal)))
+            columns = rehearsed(proposal, decide(proposal, answer(*question_of(proposal))), refusal)
             if unknown := columns.null.keys() & {*arrangement.places[oid].key}:
                 raise ImpossibleError(oid, f"no values are known of its key ({', '.join(unknown)})")  # noqa: TRY301
         except ImpossibleError as exc:

@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from snapseed.config import interpolate
 from snapseed.config.settings import variable_with
 from snapseed.errors import UsageError
-from snapseed.postgres.connect import target_of
+from snapseed.postgres.connect import connected, target_of
 from snapseed.postgres.guard import identify
 from snapseed.postgres.locks import reading
 from snapseed.redaction import redacted, url_without_password
@@ -21,7 +21,7 @@ from snapseed.scaffold.kept import read_held_rows
 from snapseed.scaffold.modules import Origin, project_files
 from snapseed.scaffold.plan import plan_project
 from snapseed.scaffold.schema import read_schema
-from snapseed.scaffold.trial import answer
+from snapseed.scaffold.trial import answer, refusal
 
 _SOURCE = "--from-database"
 _HOW_TO_FILL = (
@@ -49,31 +49,35 @@ class ScaffoldRequest:
     """A project for the tables of the database at `url`, which may contain `${NAME}`.
 
     `keep_rows` names tables whose rows are kept as they are, `keep_small` keeps those of all small tables without
-    personal columns. Others that hold rows are left out, unless they are `include_filled`.
+    personal columns. Others that hold rows are left out, unless they are `include_filled`: then rows for them take
+    their shape from PostgreSQL's `statistics`.
     """
 
     url: str
     keep_rows: Sequence[str] = ()
     keep_small: bool = False
     include_filled: bool = False
+    statistics: bool = True
 
 
 def scaffold_project(request: ScaffoldRequest) -> Scaffold:
     """The files of a project for the tables of a database.
 
     Only catalogs and the rows to keep are read, and only checks are evaluated, in one transaction that may not write.
-    Raises `UsageError` if there is no table to make rows for, for rows that cannot be kept, and what connecting raises.
+    Rows are tried in temporary tables, by transactions that are rolled back. Raises `UsageError` if there is no table
+    to make rows for, for rows that cannot be kept, and what connecting raises.
     """
     url = request.url
     filled, _ = interpolate(url, where=_SOURCE)
     target = target_of(filled, _SOURCE)
-    with reading(target, "reading the catalogs") as connection:
-        tables = read_schema(connection)
-        connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(_LONGEST_CHECK)))
+    with reading(target, "reading the catalogs") as connection, connected(target, create=False) as trying:
+        tables = read_schema(connection, with_statistics=request.statistics and request.include_filled)
+        for session in (connection, trying):
+            session.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(_LONGEST_CHECK)))
         held = read_held_rows(
             connection, tables, request.keep_rows, small=request.keep_small, include_filled=request.include_filled
         )
-        plan = plan_project(tables, partial(answer, connection), held)
+        plan = plan_project(tables, partial(answer, connection), held, partial(refusal, trying))
         identity = identify(connection)
     # The shortest reasons first: they are the plainest.
     left_out = [f"{table}: {why}" for table, why in sorted(plan.left_out.items(), key=lambda found: len(found[1]))]
@@ -93,6 +97,10 @@ def scaffold_project(request: ScaffoldRequest) -> Scaffold:
     filled_tables = [str(table) for table in tables if table.has_rows and table.oid not in held.kept]
     if replaced := [table for table in filled_tables if table not in plan.left_out]:
         remarks.append(f"these tables hold rows, which a load would replace: {', '.join(replaced)}")
+    unknown = [str(table) for table in tables if str(table) in replaced and not table.statistics]
+    if unknown and request.statistics:
+        how = "ANALYZE them and repeat this, and their columns look like those of the source"
+        remarks.append(f"PostgreSQL has no statistics of these tables: {', '.join(unknown)}; {how}")
     if origin.lacks_password:
         remarks.append("the password is not written: give it in PGPASSWORD or libpq's password file")
     return Scaffold(

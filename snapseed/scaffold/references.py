@@ -9,6 +9,7 @@ from snapseed.scaffold.arrangement import Arrangement, Place
 from snapseed.scaffold.conditions import Conditions, Rule
 from snapseed.scaffold.draws import quoted
 from snapseed.scaffold.schema import ForeignKey, Table
+from snapseed.scaffold.statistics import FEW, shares_of_keys
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,11 @@ class References:
                 {name: f"{code}.gather(rows.number() - 1)" for name, code in codes.items()}, is_unique=True
             )
         if len(codes) == 1:
+            found = self.table.statistics.get(key.columns[0])
+            weights = shares_of_keys(found, target.rows or 0) if found is not None else ()
+            how = f", [{', '.join(map(str, weights))}]" if weights else ""
             return KeySource(
-                {name: f"rows.choice({quoted(name)}, {code})" for name, code in codes.items()}, may_be_null=True
+                {name: f"rows.choice({quoted(name)}, {code}{how})" for name, code in codes.items()}, may_be_null=True
             )
         local = f"one_of_{target.name}"
         sample = f"rows.sample({quoted(' '.join(key.columns))}, {self._rows(key.target)})"
@@ -171,10 +175,12 @@ class References:
         (name,) = key.columns
         place, target = self.place, self.arrangement.places[key.target]
         reference = f"rows.reference({quoted(name)}, {{entity:{target.name}}}"
-        if not is_unique:
-            return KeySource({name: f"{reference})"}, may_be_null=True)
         grows_alike = place.is_lookup == target.is_lookup and place.level >= target.level
         is_possible = place.parent is None and grows_alike and self.arrangement.is_referable(key)
+        found, rows = self.table.statistics.get(name), self.table.rows or 0
+        differ = found is not None and not found.null_share and found.distinct == rows > FEW
+        if not is_unique and (not is_possible or not differ or rows > (self.arrangement.tables[key.target].rows or 0)):
+            return KeySource({name: f"{reference})"}, may_be_null=True)
         return KeySource({name: f"{reference}, unique=True)"}, is_unique=True) if is_possible else KeySource()
 
     def _another(self, key: ForeignKey) -> KeySource:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from snapseed.scaffold.arrangement import Arrangement
 from snapseed.scaffold.draws import literal
+from snapseed.scaffold.statistics import FEW, ColumnStatistics
 
 # The most rows for each row of a parent, if it is not known.
 MOST_PER_PARENT = 20
@@ -44,8 +45,27 @@ def rows_of(arrangement: Arrangement, oid: int, largest: int) -> str | None:
         for key in arrangement.foreign_keys(oid)
         if tables[oid].rows is None and tables[oid].are_unique(key.columns) and _is_root(arrangement, key.target)
     ]
+    if _is_fixed(arrangement, oid, largest):
+        return str(tables[oid].rows)
     least = min(map(share, [oid, *once]))
     return None if least == 1 else f"scale({max(least, _SMALLEST):.3g})"
+
+
+def _is_fixed(arrangement: Arrangement, oid: int, largest: int, above: frozenset[int] = frozenset()) -> bool:
+    """Whether a root entity has the same rows at every scale: few, without children, not one for each of others.
+
+    Were it to grow, most rows of others would exist before most of its rows do, and could not refer to them.
+    """
+    table = arrangement.tables[oid]
+    return (
+        0 < (table.rows or 0) <= min(FEW, largest // FEW)
+        and all(key.target != oid for key in arrangement.parents.values())
+        and all(
+            key.target in above or _is_fixed(arrangement, key.target, largest, above | {oid})
+            for key in arrangement.foreign_keys(oid)
+            if table.are_unique(key.columns) and key.target not in arrangement.lookups
+        )
+    )
 
 
 def _is_root(arrangement: Arrangement, oid: int) -> bool:
@@ -91,6 +111,11 @@ def children_per_parent(arrangement: Arrangement, oid: int) -> tuple[int, ...]:
     # The last piece is long where few parents have very many: its end is where the mean is right.
     last = round(2 * _PIECES * filled / parent.rows) - ends[0] - 2 * sum(ends[1:-1])
     return (*ends[:-1], min(max(last, ends[-2], 1), max(ends[-1], ends[-2], 1)))
+
+
+def elements_of(found: ColumnStatistics) -> tuple[int, ...]:
+    """Quantiles of the number of elements of arrays; empty if they are not known. The last of `sizes` is the mean."""
+    return tuple(divided([(round(size), 1.0) for size in found.sizes[:-1]])) if len(found.sizes) > 1 else ()
 
 
 def divided(points: Sequence[tuple[int, float]]) -> list[int]:

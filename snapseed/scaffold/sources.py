@@ -74,7 +74,7 @@ def sources_of(arrangement: Arrangement, oid: int) -> Sources:
     chosen |= unique.replaced
     for index in unique.unmet:
         if condition := table.unique_where.get(index):
-            conditions = replace(conditions, rules=(*conditions.rules, *avoiding(condition, index)))
+            conditions = replace(conditions, rules=(*conditions.rules, *avoiding(condition)))
             continue
         # NULLs do not count as duplicates of each other.
         why = f"are known that are unique by ({', '.join(index)})"

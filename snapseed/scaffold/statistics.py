@@ -17,8 +17,12 @@ from snapseed.postgres.catalog import ColumnFacts, TableFacts, read_rows
 from snapseed.postgres.connect import Connection
 from snapseed.snapshot.types import Family, parse_type
 
+# Tables of so few rows, and so many times fewer than the largest one, do not grow.
+FEW = 20
 # A column of texts has codes if there are at most so many, each at most so long and in at least so many rows.
 _MOST_CODES, _LONGEST_CODE, _FEWEST_ROWS = 50, 32, 5
+# The rows of a lookup have weights of their own if they are not more.
+_MOST_WEIGHTS = 120
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,21 @@ class ColumnStatistics:
     common: tuple[str, ...] = ()
     bounds: tuple[str, ...] = ()
     sizes: tuple[float, ...] = ()
+
+
+def shares_of_keys(found: ColumnStatistics, count: int) -> tuple[int, ...]:
+    """How often a foreign key refers to each of so many rows, in thousandths; empty if it is not known.
+
+    In the order of the keys if these may be known, and otherwise the most frequent one first.
+    """
+    shares, others = found.shares, found.distinct - len(found.shares)
+    if not shares or found.distinct > count or count > _MOST_WEIGHTS:
+        return ()
+    if not others and len(found.common) == len(shares):
+        pairs = zip(found.common, shares, strict=True)
+        shares = tuple(share for _, share in sorted(pairs, key=lambda pair: (len(pair[0]), pair[0])))
+    shares = (*shares, *[(1 - found.null_share - sum(shares)) / max(1, others)] * others)
+    return (*(max(1, round(1_000 * share)) for share in shares), *[0] * (count - len(shares)))
 
 
 def read_statistics(connection: Connection, tables: Mapping[int, TableFacts]) -> dict[int, dict[str, ColumnStatistics]]:

@@ -1,6 +1,7 @@
 """Which of the proposed draws meet the checks of a table: the connected server tries examples of their values.
 
-It evaluates the checks on constant rows, so it reads no table and changes nothing.
+It evaluates the checks on constant rows, which reads no table and changes nothing. At last, whole rows go into a copy
+of the table, which is temporary and has the table's own constraints.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Candidates:
     """A column to try: the type that its checks see, and the examples of each of its draws, as JSON.
 
     No draws: the column has a value that is not known. `may_be_null`: NULL is tried as well. `is_reference`: the values
-    are those of another table, which meet what this column asks for.
+    are those of another table, which meet what this column asks for, unless a function looks at them.
     """
 
     name: str
@@ -37,6 +38,20 @@ class Candidates:
     draws: tuple[tuple[str, ...], ...]
     may_be_null: bool
     is_reference: bool = False
+
+
+@dataclass(frozen=True)
+class CandidateRows:
+    """Whole rows of a table to try: its columns with their types, and for each row their values as JSON.
+
+    `absent` columns need a value, and have none that is known before the rows are made.
+    """
+
+    schema: str
+    table: str
+    columns: tuple[tuple[str, str], ...]
+    absent: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -90,11 +105,12 @@ def answer(connection: Connection, rules: Iterable[Rule], columns: Iterable[Cand
     first: dict[str, int | None] = {}
     met: dict[Rule, dict[tuple[str, ...], bool]] = {}
     for name, column in known.items():
-        rows = [] if column.is_reference else [(value,) for value in dict.fromkeys(chain.from_iterable(column.draws))]
+        rows = [(value,) for value in dict.fromkeys(chain.from_iterable(column.draws))]
         rows += [(NULL,)] * column.may_be_null
         alone = [rule for rule in rules if rule.columns == (name,)]
         met |= {rule: _tried(connection, rule, [column], rows) for rule in alone}
-        refused = {value for rule in alone for (value,), is_met in met[rule].items() if not is_met}
+        refusing = [rule for rule in alone if not column.is_reference or rule.calls]
+        refused = {value for rule in refusing for (value,), is_met in met[rule].items() if not is_met}
         fitting = (place for place, examples in enumerate(column.draws) if not refused & set(examples))
         place = first[name] = next(fitting, None)
         examples = () if place is None else column.draws[place]
@@ -124,8 +140,6 @@ def _tried(
     Empty if the server cannot evaluate the rule at all.
     """
     names = [_DOMAIN_VALUE if rule.check.of_domain else column.name for column in columns]
-    fields = [json.dumps(name, ensure_ascii=False) for name in names]
-    document = "[" + ",".join("{" + ",".join(map(":".join, zip(fields, row, strict=True))) + "}" for row in rows) + "]"
     query = sql.SQL("SELECT ({}) IS NOT FALSE FROM jsonb_to_recordset(%s) AS t ({})").format(
         _as_sql(rule.sql),
         sql.SQL(", ").join(
@@ -135,7 +149,10 @@ def _tried(
     )
     try:
         with connection.transaction():
-            return {row: bool(met) for row, (met,) in zip(rows, connection.execute(query, [document]), strict=True)}
+            return {
+                row: bool(met)
+                for row, (met,) in zip(rows, connection.execute(query, [_document(names, rows)]), strict=True)
+            }
     except (psycopg.DataError, psycopg.IntegrityError):
         if len(rows) <= 1:
             return dict.fromkeys(rows, False)
@@ -144,6 +161,45 @@ def _tried(
         return first | second if first and second else {}
     except psycopg.Error:
         return {}
+
+
+def refusal(connection: Connection, tried: CandidateRows) -> str | None:
+    """What the server says against whole rows; None if it takes them, or cannot be asked.
+
+    They go into a temporary copy of the table with its own constraints and generated columns, in a transaction that may
+    write nowhere else and is rolled back. A standby, or a role without TEMPORARY, cannot be asked. The copy has no
+    defaults, since those of a sequence would count.
+    """
+    copy, table = sql.Identifier("snapseed_candidates"), sql.Identifier(tried.schema, tried.table)
+    like = sql.SQL("CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING CONSTRAINTS INCLUDING GENERATED)").format(copy, table)
+    may_be_null = [sql.SQL("ALTER {} DROP NOT NULL").format(sql.Identifier(name)) for name in tried.absent]
+    names = [sql.Identifier(name) for name, _ in tried.columns]
+    insert = sql.SQL("INSERT INTO {} ({}) SELECT * FROM jsonb_to_recordset(%s) AS t ({})").format(
+        copy,
+        sql.SQL(", ").join(names),
+        sql.SQL(", ").join(
+            sql.SQL("{} {}").format(name, _as_sql(kind)) for name, (_, kind) in zip(names, tried.columns, strict=True)
+        ),
+    )
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute("SET TRANSACTION READ WRITE")
+            connection.execute(like)
+            if may_be_null:
+                connection.execute(sql.SQL("ALTER TABLE {} {}").format(copy, sql.SQL(", ").join(may_be_null)))
+            connection.execute("SET TRANSACTION READ ONLY")
+            connection.execute(insert, [_document([name for name, _ in tried.columns], tried.rows)])
+    except (psycopg.IntegrityError, psycopg.DataError) as exc:
+        return exc.diag.message_primary
+    except psycopg.Error:
+        return None
+    return None
+
+
+def _document(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows of values in JSON as one document."""
+    fields = [json.dumps(name, ensure_ascii=False) for name in names]
+    return "[" + ",".join("{" + ",".join(map(":".join, zip(fields, row, strict=True))) + "}" for row in rows) + "]"
 
 
 def _as_sql(text: str) -> sql.SQL:

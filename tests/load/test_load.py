@@ -12,6 +12,7 @@ from snapseed.errors import ConfigurationError, LoadError, RefusedError, SchemaE
 from snapseed.events import Advanced, Event
 from snapseed.load.outcome import LoadReport, Outcome, report_of
 from tests.conftest import Sandbox
+from tests.load.faults.failing import TERMINATE
 from tests.projects.moments import COMMITTED, at_moments
 from tests.projects.state import contents
 
@@ -243,15 +244,14 @@ def test_no_verify_commits_without_comparing(shop: Sandbox) -> None:
 
 def test_a_failure_after_the_commit_says_that_the_rows_are_there(shop: Sandbox) -> None:
     """A failure never says that nothing was changed once the rows are committed."""
-    environment = shop.environment(lock_timeout="100ms")
     with shop.connect() as other:
 
-        def lock(moment: str) -> None:
+        def end(moment: str) -> None:
             if moment == COMMITTED:
-                other.execute("BEGIN; LOCK orders")
+                other.execute(TERMINATE)
 
         with pytest.raises(ServerError) as caught:
-            load_snapshot(shop.project, environment, listener=at_moments(lock))
+            load_snapshot(shop.project, shop.environment(), listener=at_moments(end))
     assert caught.value.summary.endswith(f"; {Outcome.COMMITTED}")
     report = report_of(caught.value)
     assert report is not None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 
 from snapseed.scaffold.conditions import Rule, conditions_of
+from snapseed.scaffold.plan import plan_project
 from snapseed.scaffold.schema import Check, read_schema
-from snapseed.scaffold.trial import Candidates, Verdict, answer
+from snapseed.scaffold.trial import CandidateRows, Candidates, Verdict, answer, refusal
 from tests.conftest import Connection
 
 
@@ -98,3 +100,47 @@ def test_many_combinations_are_cut_short(connection: Connection) -> None:
     column = Candidates("a", "integer", (tuple(map(str, range(200))),), may_be_null=False)
     verdict = answer(connection, (rule,), (column, replace(column, name="b")))
     assert 1_000 <= len(verdict.combinations[rule]) <= 10_000
+
+
+FILMS = """CREATE TABLE t (id serial PRIMARY KEY, days smallint NOT NULL CHECK (days > 0), rate numeric(4, 2), total
+    numeric(5, 2) GENERATED ALWAYS AS (days * rate) STORED)"""
+
+
+def test_whole_rows_meet_the_constraints_of_the_table_itself(connection: Connection) -> None:
+    """On a copy that is gone afterwards. What the database numbers is not counted."""
+    connection.execute(FILMS.encode())
+
+    def said(days: str, rate: str) -> str | None:
+        columns = (("days", "smallint"), ("rate", "numeric(4,2)"))
+        return refusal(connection, CandidateRows("public", "t", columns, ("id",), (("1", "1"), (days, rate))))
+
+    assert said("3", "4.99") is None
+    assert "t_days_check" in str(said("0", "4.99"))
+    assert "overflow" in str(said("300", "99.99"))
+    assert "not-null" in str(said("null", "4.99"))
+    assert connection.execute("SELECT last_value, is_called FROM t_id_seq").fetchone() == (1, False)
+    assert connection.execute("SELECT count(*) FROM pg_class WHERE relname ~ 'candidates'").fetchone() == (0,)
+
+
+def test_a_role_that_may_not_try_rows_is_no_refusal(connection: Connection) -> None:
+    """Nor is a transaction that can only read, as on a standby."""
+    connection.execute(FILMS.encode())
+    rows = CandidateRows("public", "t", (("days", "smallint"),), ("id",), (("0",),))
+    assert refusal(connection, rows) is not None
+    with connection.transaction():
+        connection.execute("SET TRANSACTION READ ONLY")
+        assert refusal(connection, rows) is None
+
+
+def test_a_column_without_which_rows_are_taken_stays_null(connection: Connection) -> None:
+    """If none of them is to blame, a note says what the server said."""
+    connection.execute("CREATE TABLE t (id integer PRIMARY KEY, a integer, b text, c integer NOT NULL CHECK (c > 0))")
+    tables, asking = read_schema(connection), partial(answer, connection)
+    (entity,) = plan_project(
+        tables, asking, refusal=lambda rows: "no b" if "b" in dict(rows.columns) else None
+    ).entities
+    assert {*entity.columns} == {"id", "a", "c"}
+    assert "b: NULL, because no b" in entity.notes
+    (entity,) = plan_project(tables, asking, refusal=lambda _: "never").entities
+    assert {*entity.columns} == {"id", "a", "b", "c"}
+    assert any("never" in note for note in entity.notes)

@@ -1,6 +1,6 @@
 """Exchange the partitions of a table inside the load's transaction: the old ones go, the filled ones take their place.
 
-Steps that only readers of the catalogs see are sent as one statement, since each round trip prolongs the lock.
+Statements that need no answer are sent together, since each round trip prolongs the lock.
 """
 
 from __future__ import annotations

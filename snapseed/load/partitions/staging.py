@@ -57,12 +57,11 @@ def stage_tables(session: LoadSession, plan: LoadPlan) -> dict[str, StagedTable]
         return {}
     with session.phase("looking for staging tables"):
         _set_up(session, {name: _identity(session, table) for name, table in tables.items()}, tables)
-    carry_out = _over_threads if session.executor is None else _elsewhere
     staged: dict[str, StagedTable] = {}
     for name, table in tables.items():
         session.listener(CopyStarted(name))
         with session.phase("filling partitions", doing=f"filling the partitions of {table.table}"):
-            parts = [part for step in _steps(session, plan, table) for part in carry_out(session, step)]
+            parts = [part for step in _steps(session, plan, table) for part in _carried_out(session, step)]
             staged[name] = _together(table, parts)
         session.listener(staged[name].copied)
     return staged
@@ -138,42 +137,38 @@ def _steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[l
     ]
 
 
-def _over_threads(session: LoadSession, tasks: Sequence[StagePart]) -> list[StagedPart]:
+def _carried_out(session: LoadSession, tasks: Sequence[StagePart]) -> list[StagedPart]:
     """The results of tasks that do not depend on each other. Raises the first failure."""
-    total, copied, target = sum(task.rows for task in tasks), dict[str, int](), tasks[0].target
+    entity, most = tasks[0].table.entity, session.environment.connections
     # The largest first, so that none is left for the end.
     ordered = sorted(tasks, key=lambda task: task.rows, reverse=True)
+    copied: dict[str, int] = {}
+
+    def progress(task: str, rows: int) -> Advanced:
+        copied[task] = rows
+        return Advanced(entity.name, sum(copied.values()), entity.rows)
+
+    if session.executor is not None:
+
+        def done(_number: int, part: StagedPart) -> None:
+            if part.copied:
+                session.listener(progress(part.name, part.copied.rows))
+
+        return shared_elsewhere(session.executor, stage_part, ordered, most, done)
     with ExitStack() as stack:
-        own = [stack.enter_context(connected(target)) for _ in ordered[: session.environment.connections]]
-        watches = {each: stack.enter_context(watching(target, each, session.listener)) for each in own}
+        own = [stack.enter_context(connected(tasks[0].target)) for _ in ordered[:most]]
+        watches = {each: stack.enter_context(watching(tasks[0].target, each, session.listener)) for each in own}
 
         def carry_out(task: StagePart, connection: Session, stop: threading.Event) -> StagedPart:
             def tell(event: Event) -> None:
                 if stop.is_set():
                     raise CancelledError
                 if isinstance(event, Advanced):
-                    copied[task.name] = event.done
-                    watches[connection].tell(Advanced(event.what, min(sum(copied.values()), total), total))
+                    watches[connection].tell(progress(task.name, event.done))
 
             return stage_over(connection, task, tell)
 
         return shared_among(own, [partial(carry_out, task) for task in ordered])
-
-
-def _elsewhere(session: LoadSession, tasks: Sequence[StagePart]) -> list[StagedPart]:
-    """The results of tasks that do not depend on each other, by the executor of the load. Raises the first failure."""
-    assert session.executor is not None
-    total, copied = sum(task.rows for task in tasks), 0
-    # The largest first, so that none is left for the end.
-    ordered = sorted(tasks, key=lambda task: task.rows, reverse=True)
-
-    def tell(number: int, _: StagedPart) -> None:
-        nonlocal copied
-        copied += ordered[number].rows
-        if ordered[number].rows:
-            session.listener(Advanced(ordered[number].table.entity.name, copied, total))
-
-    return shared_elsewhere(session.executor, stage_part, ordered, session.environment.connections, tell)
 
 
 def _own_target(session: LoadSession) -> Target:
@@ -228,7 +223,8 @@ def _set_up(session: LoadSession, identities: Mapping[str, str], tables: Mapping
                 connection.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(new, sql.Literal(mark)))
         for schema in ledgers:
             parts = sql.Identifier(schema, "parts")
-            create = sql.SQL("CREATE TABLE IF NOT EXISTS {} (name text PRIMARY KEY, result jsonb)")
+            # A crash of the server empties it, as it does unlogged partitions: then all tasks run again.
+            create = sql.SQL("CREATE UNLOGGED TABLE IF NOT EXISTS {} (name text PRIMARY KEY, result jsonb)")
             connection.execute(create.format(parts))
 
 

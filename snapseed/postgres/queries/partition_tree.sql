@@ -11,7 +11,8 @@ WITH tree AS (SELECT relid::oid AS oid, parentrelid::oid AS parent FROM pg_parti
                           format('snapseed_%%s', %(oid)s::oid), c.oid, pg_get_expr(c.relpartbound, c.oid)) ORDER BY c.oid)
            FILTER (WHERE c.oid <> %(oid)s::oid) AS attach_tables
     FROM tree t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'p')
-SELECT create_tables, coalesce(attach_tables, '{}') AS attach_tables, pg_get_partkeydef(%(oid)s::oid) AS divided_by,
+SELECT format('DROP TABLE IF EXISTS %%I.t%%s', format('snapseed_%%s', %(oid)s::oid), %(oid)s::oid) || create_tables AS create_tables,
+       coalesce(attach_tables, '{}') AS attach_tables, pg_get_partkeydef(%(oid)s::oid) AS divided_by,
        format('snapseed_%%s', %(oid)s::oid) AS stage,
        (SELECT array_agg(attname::text) FROM pg_attribute WHERE attrelid = %(oid)s::oid AND attidentity <> '' AND NOT attisdropped) AS identity,
        current_setting('max_locks_per_transaction')::int8
@@ -21,6 +22,7 @@ SELECT create_tables, coalesce(attach_tables, '{}') AS attach_tables, pg_get_par
          WHEN NOT has_database_privilege(current_database(), 'CREATE') THEN 'the role may not create schemas in this database'
          WHEN EXISTS (SELECT FROM pg_class c, tree t WHERE c.oid = t.oid AND NOT pg_has_role(c.relowner, 'USAGE'))
            THEN 'the role does not own all of it'
+         WHEN EXISTS (SELECT FROM pg_index i, tree t WHERE i.indrelid = t.oid AND NOT i.indisvalid) THEN 'an index of it is not valid'
          WHEN EXISTS (SELECT FROM pg_constraint k, tree t WHERE k.contype = 'f' AND k.conrelid = t.oid
                        AND k.confrelid IN (SELECT oid FROM tree)) THEN 'a foreign key of it refers to it'
          WHEN EXISTS (SELECT FROM pg_publication) AND EXISTS (

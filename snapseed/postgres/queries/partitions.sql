@@ -1,7 +1,8 @@
 -- The partitions of a table that hold rows, each with the SQL that creates the same table for new rows in another
 -- schema, and what of it cannot be created there. Schemas and names come from the oids of table and schema, so the
 -- other table has the names of the first, and moves into its place by SET SCHEMA. The check on it, which is the
--- partition's own constraint, spares ATTACH PARTITION the scan (PostgreSQL manual, "ALTER TABLE").
+-- partition's own constraint, spares ATTACH PARTITION the scan (PostgreSQL manual, "ALTER TABLE"). It is there already
+-- if a crash of the server has emptied the record of what was staged.
 WITH parts AS (
   SELECT t.relid::oid AS oid, t.parentrelid::oid AS parent,
          (SELECT count(*) FROM pg_partition_ancestors(t.relid) a JOIN pg_class d ON d.oid = a.relid
@@ -43,15 +44,15 @@ SELECT l.oid::int8 AS oid, l.nspname AS schema, l.relname AS table, l.stage, pn.
                   (SELECT array_agg((oid, xmin)::text ORDER BY oid) FROM pg_attrdef WHERE adrelid = l.oid))) AS version,
        -- To drop it and to attach the new one: for both tables with their types and TOAST, and for all that belongs to
        -- them. A foreign key, from it or to it, has two triggers on it. Measured, and rounded up.
-       (12 + 3 * (SELECT count(*) FROM pg_index WHERE indrelid = l.oid)
-           + 2 * (SELECT count(*) FROM pg_constraint WHERE conrelid = l.oid)
+       (11 + 3 * (SELECT count(*) FROM pg_index WHERE indrelid = l.oid)
+           + (SELECT coalesce(sum(CASE WHEN contype IN ('c', 'n') THEN 1 ELSE 2 END), 0) FROM pg_constraint WHERE conrelid = l.oid)
            + 2 * (SELECT count(*) FROM pg_trigger WHERE tgrelid = l.oid)
            + (SELECT count(*) FROM pg_attrdef WHERE adrelid = l.oid))::int AS locks,
-       format('CREATE TABLE %%s (LIKE %%s INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING STORAGE'
-              ' INCLUDING COMPRESSION INCLUDING CONSTRAINTS, CONSTRAINT snapseed_bounds CHECK (%%s)) USING %%I%%s%%s',
-              l.staged, l.placed,
+       format('DROP TABLE IF EXISTS %%s; CREATE %%sTABLE %%s (LIKE %%s INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING'
+              ' STORAGE INCLUDING COMPRESSION INCLUDING CONSTRAINTS, CONSTRAINT snapseed_bounds CHECK (%%s))%%s%%s%%s',
+              l.staged, CASE l.relpersistence WHEN 'u' THEN 'UNLOGGED ' ELSE '' END, l.staged, l.placed,
               coalesce(pg_get_partition_constraintdef(l.oid), 'true'),
-              (SELECT amname FROM pg_am WHERE pg_am.oid = l.relam),
+              (SELECT format(' USING %%I', amname) FROM pg_am WHERE pg_am.oid = l.relam),
               (SELECT ' WITH (' || string_agg(o.kind || quote_ident(o.option_name) || '=' || quote_literal(o.option_value), ', ') || ')'
                  FROM (SELECT '' AS kind, option_name, option_value FROM pg_options_to_table(l.reloptions)
                        UNION ALL SELECT 'toast.', option_name, option_value
@@ -125,8 +126,7 @@ SELECT l.oid::int8 AS oid, l.nspname AS schema, l.relname AS table, l.stage, pn.
            THEN 'the role does not own it, or may not create tables in its schema'
          WHEN NOT has_schema_privilege(l.relowner, l.relnamespace, 'CREATE')
            THEN 'its owner may not create tables in its schema'
-         -- A crash of the server would empty what was staged, and a later load would take it over.
-         WHEN l.relpersistence = 'u' THEN 'it is unlogged'
+         WHEN l.relkind = 'f' THEN 'it is a foreign table'
          WHEN u.name IS NOT NULL THEN u.name || ' depends on it'
          WHEN EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = l.oid AND NOT k.convalidated)
            THEN 'a constraint of it is not validated'
@@ -137,7 +137,6 @@ SELECT l.oid::int8 AS oid, l.nspname AS schema, l.relname AS table, l.stage, pn.
            THEN 'it has an exclusion constraint'
          WHEN EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = l.oid AND k.conname = 'snapseed_bounds')
            THEN 'it has a constraint snapseed_bounds'
-         WHEN EXISTS (SELECT FROM pg_index i WHERE i.indrelid = l.oid AND NOT i.indisvalid) THEN 'an index of it is not valid'
          WHEN EXISTS (SELECT FROM pg_trigger t JOIN pg_trigger o ON o.oid = t.tgparentid
                        WHERE t.tgrelid = l.oid AND t.tgenabled <> o.tgenabled)
            THEN 'a trigger of it is enabled in another way than that of its table'

@@ -1,9 +1,14 @@
 -- What ANALYZE found out about columns. Values are given only of columns that are `shown`, and those of texts only if
--- they are codes: few, all of them known, short, none rare, and none that looks personal. Others never leave the server.
+-- they are codes: a few different ones, short, none that looks personal. Rare ones are not given, nor any if the others
+-- are less than three quarters of the rows. What is not given never leaves the server.
 WITH wanted AS (SELECT * FROM unnest(%(oids)s::int8[], %(names)s::text[], %(shown)s::text[]) AS w (oid, name, shown)),
 found AS (
   SELECT w.oid, w.name, w.shown, greatest(c.reltuples, 0) AS rows, s.null_frac, s.n_distinct, s.avg_width, s.correlation,
-         s.most_common_vals::text::text[] AS common, s.most_common_freqs AS shares,
+         CASE w.shown WHEN 'all' THEN s.most_common_vals::text::text[] WHEN 'codes' THEN
+           (s.most_common_vals::text::text[])[:(SELECT count(*) FROM unnest(s.most_common_freqs) AS f
+                                                 WHERE f * c.reltuples >= %(rows)s)] END AS common,
+         s.most_common_freqs AS shares, CASE WHEN s.n_distinct < 0 THEN -s.n_distinct * c.reltuples ELSE s.n_distinct END
+           AS different,
          s.histogram_bounds::text::text[] AS bounds, s.elem_count_histogram AS sizes
     FROM wanted w JOIN pg_class c ON c.oid = w.oid JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = w.name
@@ -11,12 +16,12 @@ found AS (
 )
 SELECT oid, name, null_frac::float8 AS null_share, avg_width::int4 AS width,
        coalesce(correlation, 0)::float8 AS correlation,
-       CASE WHEN n_distinct < 0 THEN -n_distinct * rows ELSE n_distinct END::int8 AS distinct,
+       different::int8 AS distinct,
        shares::float8[] AS shares, sizes::float8[] AS sizes,
-       CASE WHEN shown = 'all' OR (shown = 'codes' AND bounds IS NULL AND cardinality(common) <= %(most)s
-                                   AND shares[cardinality(shares)] * rows >= %(rows)s
-                                   AND NOT EXISTS (SELECT FROM unnest(common) AS v
-                                                    WHERE length(v) > %(length)s OR v ~ %(personal)s))
+       CASE WHEN shown = 'all'
+              OR (different <= %(most)s AND 4 * (SELECT sum(f) FROM unnest(shares[:cardinality(common)]) AS f)
+                                            >= 3 * (1 - null_frac)
+                  AND NOT EXISTS (SELECT FROM unnest(common) AS v WHERE length(v) > %(length)s OR v ~ %(personal)s))
             THEN common END AS common,
        CASE WHEN shown = 'all' THEN bounds END AS bounds
   FROM found

@@ -38,17 +38,18 @@ CASES = {
         """,
         BY_BOUNDS,
     ),
-    "a default and an empty partition, in other schemas, with names like ours": (
+    "an unlogged default and an empty partition, in other schemas, with names like ours": (
         PEOPLE % "id"
         + """ PARTITION BY RANGE (id); CREATE SCHEMA "other %";
         CREATE TABLE "other %".parts PARTITION OF people DEFAULT;
         CREATE TABLE "parts" PARTITION OF people FOR VALUES FROM (500) TO (501);
+        ALTER TABLE "other %".parts SET UNLOGGED;
         """,
         BY_BOUNDS,
     ),
-    "hash, and a key to it": (
+    "hash with an identity column, and a key to it": (
         PEOPLE % "id"
-        + """ PARTITION BY HASH (id);
+        + """ PARTITION BY HASH (id); ALTER TABLE people ALTER id ADD GENERATED ALWAYS AS IDENTITY;
         CREATE TABLE even PARTITION OF people FOR VALUES WITH (MODULUS 2, REMAINDER 0);
         CREATE TABLE odd PARTITION OF people FOR VALUES WITH (MODULUS 2, REMAINDER 1);
         ALTER TABLE badges ADD FOREIGN KEY (person) REFERENCES people;
@@ -63,14 +64,14 @@ CASES = {
         """,
         BY_SERVER,
     ),
-    "lists of several levels, and defaults of defaults": (
-        PEOPLE % "id, name, team"
-        + """ PARTITION BY LIST (name);
-        CREATE TABLE a PARTITION OF people FOR VALUES IN ('Ada') PARTITION BY HASH (id);
+    "lists with NULL, of several levels, and defaults of defaults": (
+        NO_KEY
+        + """ PARTITION BY LIST (seat);
+        CREATE TABLE a PARTITION OF people FOR VALUES IN (1, NULL) PARTITION BY HASH (id, name);
         CREATE TABLE a0 PARTITION OF a FOR VALUES WITH (MODULUS 2, REMAINDER 0);
-        CREATE TABLE a1 PARTITION OF a FOR VALUES WITH (MODULUS 2, REMAINDER 1);
-        CREATE TABLE rest PARTITION OF people DEFAULT PARTITION BY LIST (team);
-        CREATE TABLE rest_red PARTITION OF rest FOR VALUES IN ('Red'); CREATE TABLE rest_rest PARTITION OF rest DEFAULT;
+        CREATE TABLE a1 PARTITION OF a FOR VALUES WITH (MODULUS 2, REMAINDER 1); CREATE INDEX ON a (team);
+        CREATE TABLE rest PARTITION OF people DEFAULT PARTITION BY LIST (name);
+        CREATE TABLE rest_ada PARTITION OF rest FOR VALUES IN ('Ada'); CREATE TABLE rest_rest PARTITION OF rest DEFAULT;
         """,
         BY_SERVER,
     ),
@@ -99,7 +100,9 @@ OBSTACLES = {
     "CREATE TABLE x (id bigint REFERENCES low)": "constraint x_id_fkey",
     "ALTER TABLE low ADD EXCLUDE USING btree (seat WITH =)": "exclusion",
     "ALTER TABLE low ADD CHECK (score < 1000) NOT VALID": "not validated",
-    "ALTER TABLE low SET UNLOGGED": "unlogged",
+    "CREATE INDEX i ON ONLY people (seat)": "index of it is not valid",
+    "ALTER TABLE people DROP CONSTRAINT people_pkey; DROP TABLE high; CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s"
+    " FOREIGN DATA WRAPPER w; CREATE FOREIGN TABLE f PARTITION OF people DEFAULT SERVER s": "foreign table",
     "CREATE POLICY p ON low USING (true)": "policy p",
     f"{FAILS} CREATE TRIGGER t AFTER INSERT ON low EXECUTE FUNCTION fails()": "trigger t",
     f"{FAILS} CREATE TRIGGER t AFTER INSERT ON people FOR EACH ROW EXECUTE FUNCTION fails();"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -54,7 +55,7 @@ def prepared(shapes: Shapes, ddl: str) -> Shapes:
     return shapes
 
 
-def at(phase: str, act: Callable[[], None], kind: type[PhaseStarted | PhaseEnded] = PhaseEnded) -> Listener:
+def at(phase: str, act: Callable[[], object], kind: type[PhaseStarted | PhaseEnded] = PhaseEnded) -> Listener:
     """A listener that acts when this phase ends, or starts."""
 
     def listen(event: Event) -> None:
@@ -96,7 +97,17 @@ def test_readers_see_the_old_rows_until_the_commit(shapes: Shapes, ddl: str) -> 
     assert shapes.execute(ROWS) == NEW
 
 
-ALL = ("looking for staging tables", "filling partitions", "attaching partitions", "recording")
+def test_analyze_does_not_wait_for_a_table_that_others_have_locked(shapes: Shapes) -> None:
+    """Autovacuum locks a table while it analyzes it. All other new partitions and the table itself have statistics."""
+    prepared(shapes, RANGES)
+    with shapes.connect() as other, other.transaction():
+        hold = partial(other.execute, "LOCK TABLE low IN SHARE UPDATE EXCLUSIVE MODE")
+        load(shapes.folder, shapes.url, at("committing", hold))
+    analyzed = "SELECT DISTINCT tablename::text, inherited FROM pg_stats WHERE tablename IN ('people', 'low', 'high')"
+    assert shapes.execute(f"{analyzed} ORDER BY 1") == [("high", False), ("people", True)]
+
+
+ALL = ("looking for staging tables", "filling partitions", "recording")
 
 
 @pytest.mark.parametrize(("ddl", "phases"), [(RANGES, ALL), (HASHED, ALL[1:2])], ids=["by bounds", "by the server"])
@@ -166,15 +177,19 @@ def test_a_violation_in_one_part_undoes_all(shapes: Shapes, name: str) -> None:
     assert shapes.execute(STAGES) == []
 
 
-def test_a_reader_that_does_not_end_is_named_and_the_work_is_kept(shapes: Shapes) -> None:
-    """The last transaction waits for it, up to lock_timeout. The next load takes the filled partitions over."""
-    prepared(shapes, RANGES)
+@pytest.mark.parametrize("ddl", [RANGES, HASHED], ids=["by bounds", "by the server"])
+def test_a_reader_that_does_not_end_is_waited_for_up_to_lock_timeout(shapes: Shapes, ddl: str) -> None:
+    """The work is kept. If a crash of the server then empties the record of it, the next load stages all again."""
+    prepared(shapes, ddl)
     with shapes.connect() as reader, reader.transaction():
         reader.execute("SELECT FROM people")
         with pytest.raises(ServerError):
             load(shapes.folder, shapes.url)
     assert shapes.execute(ROWS) == OLD
-    assert shapes.execute(STAGES) != []
+    ((stage,), *_) = shapes.execute(STAGES)
+    record = "SELECT relpersistence FROM pg_class WHERE relname = 'parts' AND relnamespace::regnamespace::text LIKE"
+    assert shapes.one(f"{record} 'snapseed\\__%'") == "u"
+    shapes.execute(f"TRUNCATE {stage}.parts")
     load(shapes.folder, shapes.url)
     assert (shapes.execute(ROWS), shapes.execute(STAGES)) == (NEW, [])
 
