@@ -237,12 +237,11 @@ def _write_one(path: Path, text: str) -> str:
 
 
 def _show_next(folder: Path, *commands: str) -> None:
-    is_elsewhere = folder.resolve() != Path.cwd()
-    enter = [f"cd {shlex.quote(str(folder))}"] if is_elsewhere else []
     home = folder.resolve()
+    enter = [f"cd {shlex.quote(str(folder))}"] if home != Path.cwd() else []
     is_in_git = any((place / ".git").exists() for place in (home, *home.parents))
-    git = ["snapseed git setup                   # git diff shows rows"] * is_in_git
-    console.write("next:", *(f"  {line}" for line in (*enter, *commands, *git)))
+    commands += ("snapseed git setup                   # git diff shows rows",) * is_in_git
+    console.write("next:", *(f"  {line}" for line in (*enter, *commands)))
 
 
 # ── git ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -252,10 +251,9 @@ def _show_next(folder: Path, *commands: str) -> None:
 @in_project("results")
 def setup(call: Call, undo: Annotated[bool, "Remove the settings of this clone again."] = False) -> None:
     """Let `git diff`, `git log -p` and `git show` print rows, and `git merge` merge snapshots, in this clone."""
-    from snapseed.git.drivers import remove, set_up
+    from snapseed.git.drivers import set_up
 
-    done = remove(call.project) if undo else set_up(call.project)
-    advice = "commit .gitattributes; every clone needs `snapseed git setup` once, and `--undo` takes it back"
-    if undo:
-        advice = "the lines in .gitattributes stay: without these settings they do nothing"
+    done = set_up(call.project, undo=undo)
+    to_do = "commit .gitattributes; every clone needs `snapseed git setup` once, and `--undo` takes it back"
+    advice = "the lines in .gitattributes stay: without these settings they do nothing" if undo else to_do
     call.show([*(f"  {name:<24} {what}" for name, what in done.items()), advice], {"done": done})

@@ -103,6 +103,20 @@ class EntityDiff:
         """Whether no row differs."""
         return not (self.removed_count or self.added_count or self.changed_count)
 
+    def cells(self) -> Iterator[tuple[str, str, str, str | None, str | None]]:
+        """The kind, key, column and both values of each cell that differs, of the rows in the lists."""
+        for row in self.removed:
+            yield from (("removed", key_text(row.key), name, value, None) for name, value in row.values.items())
+        for row in self.added:
+            yield from (("added", key_text(row.key), name, None, value) for name, value in row.values.items())
+        for changed in self.changed:
+            yield from (("changed", key_text(changed.key), name, *values) for name, values in changed.columns.items())
+
+
+def key_text(key: TextKey) -> str:
+    """A key as one text; nothing where there is none."""
+    return key if isinstance(key, str) else f"({', '.join(key)})" if key else ""
+
 
 @dataclass(frozen=True)
 class DiffReport:

@@ -69,7 +69,7 @@ class Wanted:
     """A column to fill, in a table with these `others`. `people` are those that hold a person's first and last name.
 
     `after` are expressions for the earliest and the latest moment; the latter is empty for the project's `now`. Moments
-    of one `rank` are drawn together, so that those that come later in the source do here.
+    of one `rank` are drawn together, so that those that come later in the source do here; `ascending` among siblings.
     """
 
     column: ColumnFacts
@@ -85,6 +85,7 @@ class Wanted:
     after: tuple[str, str] | None = None
     rank: str = ""
     others: frozenset[str] = frozenset()
+    ascending: bool = False
     statistics: ColumnStatistics | None = None
 
     @property

@@ -23,7 +23,7 @@ from snapseed.events import Advanced, Event, Note
 from snapseed.load.copy import EntityLoad
 from snapseed.load.outcome import CopyStarted
 from snapseed.load.partitions.part import StagedPart, StagePart, stage_over, stage_part
-from snapseed.load.plan import LoadPlan, TablePlan
+from snapseed.load.plan import LoadPlan, Setting, TablePlan
 from snapseed.load.plan.shares import ParallelPlan, Share
 from snapseed.load.prepare import LoadSession
 from snapseed.postgres import locks, query
@@ -36,6 +36,8 @@ from snapseed.snapshot.hashing import Fingerprint, combined
 
 # In the comment on each schema, before what it is for.
 _MARK = "snapseed staging "
+# Several connections already use the cores.
+_ONE_CORE = (Setting("max_parallel_workers_per_gather", "0", ""), Setting("max_parallel_maintenance_workers", "0", ""))
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,8 @@ def _steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[l
         table=bare,
         ledger=TableName(tree.stage, "parts"),
         into=tree.root,
-        settings=plan.settings,
+        settings=(*plan.settings, *_ONE_CORE, Setting("statement_timeout", session.environment.statement_timeout, "")),
         sizes=session.settings,
-        statement_timeout=session.environment.statement_timeout,
     )
 
     def task(number: int, share: Share) -> StagePart:
