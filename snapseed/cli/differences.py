@@ -96,7 +96,10 @@ def diff(
         render = {"github": as_markdown, "html": as_html, "csv": as_csv}[call.output]
         console.to_stdout(render(report).rstrip("\n"))
     else:
-        call.show(_summary(report) if summary else as_text(report), document(report))
+        lines = list(_summary(report) if summary else as_text(report))
+        if right is None and not all(entity.agrees for entity in report.entities):
+            lines.append(f"next: snapseed diff {call.of(left).environment.name} --repair --dry-run")
+        call.show(lines, document(report))
     raise typer.Exit(0 if report.agrees else 1)
 
 

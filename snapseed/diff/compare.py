@@ -150,9 +150,8 @@ def compare(left: Side, right: Side, request: DiffRequest = DiffRequest(), liste
         for number, name in enumerate(names, 1):
             if name in mine and name in yours:
                 schema += _schema_differences(name, mine[name], yours[name])
-                entities.append(
-                    _compare(Pair.of(name, mine[name], yours[name], request.columns, request.keys), request)
-                )
+                pair = Pair.of(name, mine[name], yours[name], request.columns, request.keys)
+                entities.append(_compare(pair, request))
             else:
                 has = ["a table" if name in side else None for side in (mine, yours)]
                 schema.append(SchemaDifference(name, "it", *has))

@@ -35,6 +35,8 @@ INSERT INTO of_staff VALUES (1, 1);
 CREATE TABLE of_kinds (id integer PRIMARY KEY, kind text NOT NULL REFERENCES kinds (label));
 CREATE TABLE loose (n integer);
 INSERT INTO loose VALUES (1);
+CREATE TABLE numbered (id integer PRIMARY KEY);
+INSERT INTO numbered SELECT generate_series(1, 12);
 CREATE TABLE empty_one (id integer PRIMARY KEY);
 """
 
@@ -59,7 +61,7 @@ def test_small_means_few_rows_and_nothing_personal(connection: Connection, datab
     connection.execute(KINDS)
     made = scaffold_project(ScaffoldRequest(database, keep_small=True))
     pools = {path for path in made.files if path.startswith("generators/pools/")}
-    assert pools == {"generators/pools/kinds.csv"}
+    assert pools == {"generators/pools/kinds.csv", "generators/pools/numbered.csv"}
     text = "\n".join(made.remarks)
     for table in ("many", "staff", "of_staff", "loose"):
         assert f"left out: {table}: it holds" in text
@@ -70,6 +72,7 @@ def test_small_means_few_rows_and_nothing_personal(connection: Connection, datab
         "generators/pools/many.csv",
     } <= named.files.keys()
     assert "of_kinds: it needs rows of kinds: add --keep-rows kinds" in "\n".join(named.remarks)
+    assert named.files["generators/pools/many.csv"].split() == ["id", *map(str, range(1, 501))]
 
 
 @pytest.mark.parametrize("name", ["loose", "of_staff", "empty_one", "nobody"])

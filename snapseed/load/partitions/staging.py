@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -58,7 +58,7 @@ def stage_tables(session: LoadSession, plan: LoadPlan) -> dict[str, StagedTable]
         drop_stages(session.connection)
         return {}
     with session.phase("looking for staging tables"):
-        _set_up(session, {name: _identity(session, table) for name, table in tables.items()}, tables)
+        _set_up(session, tables.values())
     staged: dict[str, StagedTable] = {}
     for name, table in tables.items():
         session.listener(CopyStarted(name))
@@ -207,14 +207,10 @@ def drop_stages(connection: Connection, keep: Mapping[str, str] = {}) -> set[str
     return found.keys() - stale
 
 
-def _set_up(session: LoadSession, identities: Mapping[str, str], tables: Mapping[str, TablePlan]) -> None:
+def _set_up(session: LoadSession, tables: Iterable[TablePlan]) -> None:
     """Create the staging schemas that are missing, each table's with a table of results."""
-    wanted: dict[str, str] = {}
-    ledgers: list[str] = []
-    for name, table in tables.items():
-        assert table.parallel is not None
-        wanted |= dict.fromkeys(table.parallel.tree.schemas, _MARK + identities[name])
-        ledgers.append(table.parallel.tree.stage)
+    trees = [(table.parallel.tree, _MARK + _identity(session, table)) for table in tables if table.parallel]
+    wanted = {schema: mark for tree, mark in trees for schema in tree.schemas}
     with opened(_own_target(session)) as connection, connection.transaction():
         there = drop_stages(connection, wanted)
         for schema, mark in wanted.items():
@@ -222,11 +218,10 @@ def _set_up(session: LoadSession, identities: Mapping[str, str], tables: Mapping
                 new = sql.Identifier(schema)
                 connection.execute(sql.SQL("CREATE SCHEMA {}").format(new))
                 connection.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(new, sql.Literal(mark)))
-        for schema in ledgers:
-            parts = sql.Identifier(schema, "parts")
+        for tree, _ in trees:
             # A crash of the server empties it, as it does unlogged partitions: then all tasks run again.
             create = sql.SQL("CREATE UNLOGGED TABLE IF NOT EXISTS {} (name text PRIMARY KEY, result jsonb)")
-            connection.execute(create.format(parts))
+            connection.execute(create.format(sql.Identifier(tree.stage, "parts")))
 
 
 def _identity(session: LoadSession, table: TablePlan) -> str:
