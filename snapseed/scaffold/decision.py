@@ -87,6 +87,12 @@ def decide(proposal: Proposal, verdict: Verdict) -> Columns:
         *chosen.notes,
         *(f"not tried: {found.definition}" for found in sources.table.tried_exclusions if not found.equal),
         *(f"{name}: {why}" for name, why in chosen.null.items()),
+        *(
+            f"{name}: a guess by its name, that it refers to {key.guess}"
+            for key in sources.table.foreign_keys
+            for name in key.columns
+            if key.guess and name in sources.foreign
+        ),
     ]
     return replace(chosen, sometimes_null=frozenset(sometimes_null), notes=tuple(dict.fromkeys(notes)))
 
