@@ -51,8 +51,10 @@ def diff(
         ),
     ] = None,
     only: Only = None,
-    columns: Annotated[list[str] | None, "COLUMN", "Compare only this column (repeat, or use commas)."] = None,
-    where_key: Annotated[list[str] | None, "KEY", "Only rows with this key, or from FIRST..LAST (repeat)."] = None,
+    columns: Annotated[
+        list[str] | None, "COLUMN", "Compare only this column (repeat, or separate with commas)."
+    ] = None,
+    where_key: Annotated[list[str] | None, "KEY", "Only this key, or a range FIRST..LAST (repeat)."] = None,
     tolerance: Annotated[
         float, typer.Option(min=0, metavar="NUMBER", help="Floats that differ by no more than this are equal.")
     ] = 0.0,
@@ -69,11 +71,12 @@ def diff(
     Without B: between the snapshot of an environment and its database.
     """
     if repair:
-        others = right, columns, where_key, tolerance, summary, call.output not in {"text", "json"}
+        others = right, columns, where_key, tolerance, summary, call.output not in {"text", "json"}, dry_run and script
         if any(others):
             raise UsageError(
                 "--repair makes the database of one environment equal to its snapshot",
-                expected="no B, --columns, --where-key, --tolerance or --summary, and --format text or json",
+                expected="no B, --columns, --where-key, --tolerance or --summary, --format text or json, and at most"
+                " one of --dry-run and --script",
                 next_step="choose tables with --only",
             )
         _repair(call.of(left), only, dry_run=dry_run, script=script)
@@ -170,7 +173,7 @@ def as_repaired(report: RepairReport) -> Iterator[str]:
     elif report.script:
         yield f"nothing was changed; to repair, run psql -X -f {report.script} with the URL of the database"
     else:
-        yield f"repaired {report.rows:,} rows in {report.seconds:.2f} s, verified before the commit"
+        yield f"repaired {report.rows:,} row{'s' * (report.rows != 1)} in {report.seconds:.2f} s, verified before the commit"
 
 
 def _summary(report: DiffReport) -> Iterator[str]:

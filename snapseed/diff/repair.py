@@ -244,15 +244,23 @@ def _sorted(found: Difference, moved: Bools, *, keyed: bool) -> dict[Rows, pa.Ta
 @contextmanager
 def _file(script: Path | None) -> Iterator[IO[bytes]]:
     """The file of a script, which is there once it is complete; without one, what is written goes nowhere."""
-    partial = script.with_name(f".{script.name}.partial") if script else Path(os.devnull)
+    path = script or Path(os.devnull)
+    if path.exists() and not path.is_file():
+        partial = path
+    else:
+        path = path.resolve()
+        partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
-            yield file
-        if script:
-            partial.replace(script)
+        # Others may not read the rows.
+        file = os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
     except OSError as exc:
         observed = exc.strerror or str(exc)
         raise UsageError("the script cannot be written", where=str(script), observed=observed) from exc
+    try:
+        with file:
+            yield file
+        if partial != path:
+            partial.replace(path)
     finally:
-        if script:
+        if partial != path:
             partial.unlink(missing_ok=True)
