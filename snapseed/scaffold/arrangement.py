@@ -73,6 +73,14 @@ class Arrangement:
             return []
         return [key for key in self.tables[oid].foreign_keys if key.target in self.tables]
 
+    def origin(self, key: ForeignKey) -> ForeignKey:
+        """The same key to the table that the target takes its own key from, row by row; itself if there is none."""
+        while (parent := self.parents.get(key.target)) and key.target_columns == parent.columns:
+            if not _shares_key(self.tables[key.target], parent):
+                break
+            key = replace(key, target=parent.target, target_columns=parent.target_columns)
+        return key
+
     def is_referable(self, key: ForeignKey) -> bool:
         """Whether `rows.reference()` gives the keys that this foreign key asks for."""
         place = self.places.get(key.target)
@@ -179,19 +187,30 @@ def _parents(
         ]
         if oid not in lookups and scored and max(found[0] for found in scored) > 0:
             parents[oid] = max(scored, key=lambda found: found[:3])[3]
-    # A table that anything but its descendants refers to becomes a root entity: only those can be chosen from.
+    # A table that anything but its descendants refers to becomes a root entity: only those can be chosen from. If its
+    # rows have the keys of its parent's rows, these can be chosen from.
     while True:
-        freed = {
-            key.target
-            for oid, table in tables.items()
-            for key in table.foreign_keys
-            if key.target in parents
-            and key.target not in {oid, *_ancestors(parents, oid)}
-            and (key.is_required or oid not in _ancestors(parents, key.target))
-        }
+        freed = set()
+        for oid, table in tables.items():
+            own = {oid, *_ancestors(parents, oid)}
+            for key in table.foreign_keys:
+                target = key.target
+                while target in parents and target not in own and _shares_key(tables[target], parents[target]):
+                    target = parents[target].target
+                if (
+                    target in parents
+                    and target not in own
+                    and (key.is_required or oid not in _ancestors(parents, target))
+                ):
+                    freed.add(target)
         if not freed:
             return parents
         parents = {oid: key for oid, key in parents.items() if oid not in freed}
+
+
+def _shares_key(table: Table, parent: ForeignKey) -> bool:
+    """Whether the rows of a table have the keys of their parents."""
+    return len(parent.columns) == 1 and table.primary_key == parent.columns
 
 
 def _score(table: Table, key: ForeignKey, target: Table) -> int:
@@ -276,6 +295,8 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
     def first(names: Iterable[str], others: frozenset[str] = frozenset()) -> tuple[str, ...]:
         return next(((name,) for name in names if name in possible and name not in others), ())
 
+    if parent is not None and _shares_key(table, parent) and parent.target_columns == draft.places[parent.target].key:
+        return parent.columns, True
     if key := first(alone, table.foreign_columns):
         return key, False
     if parent is not None and may_be_joint and (joint := _joint_key(draft, table, parent)):

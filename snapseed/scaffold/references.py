@@ -55,7 +55,10 @@ class References:
 
     def source(self, key: ForeignKey) -> KeySource:
         """Where the columns of a foreign key come from."""
-        arrangement, target, parent = self.arrangement, key.target, self.place.parent
+        arrangement, parent = self.arrangement, self.place.parent
+        if key.target not in arrangement.ancestors(self.oid):
+            key = arrangement.origin(key)
+        target = key.target
         if target not in arrangement.tables or self.oid in arrangement.ancestors(target):
             return KeySource()
         if target == self.oid:
