@@ -11,7 +11,8 @@ from snapseed.scaffold.conditions import Conditions
 from snapseed.scaffold.kept import KeptRows
 from snapseed.scaffold.names import identifier, singular, suggests
 from snapseed.scaffold.schema import ForeignKey, Table
-from snapseed.snapshot.types import INTEGERS, KEYS, Family
+from snapseed.snapshot.keys import is_key_type
+from snapseed.snapshot.types import INTEGERS, Family
 
 _SMALL_COLUMNS = 5
 # Text columns with room for a thousand different numbers at most.
@@ -22,7 +23,9 @@ _LOOKUP_ROWS, _NEEDED_LOOKUP_ROWS, _MOST_LOOKUP_ROWS = 8, 20, 5_000
 # Points for a foreign key as the one to the parent.
 _ONE_EACH, _JOIN, _IN_KEY, _BETWEEN, _REQUIRED, _CASCADES, _NAMED_LIKE, _TO_PEOPLE = 60, 40, 30, 25, 20, 15, 12, 6
 # What can tell the rows of a parent apart in a key, the best first: a number, a reference, a lookup's row, a label.
-_COUNTED, _REFERRED, _LOOKED_UP, _LABELLED = range(4)
+_COUNTED, _REFERRED, _LOOKED_UP, _LABELLED, _PLACED = range(5)
+# Types whose unique values ascend as they are drawn, so that a column of them can be a key, or begin one.
+_ASCENDING = INTEGERS | {Family.TEXT, Family.CHARACTER, Family.DATE, Family.NUMERIC}
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class Place:
 
     A child has a `parent`, and with `one_each` at most one row for each of its rows. A lookup has `rows`, the same at
     every scale. A root entity of `level` 0 has as many rows as the scale says, one of a higher level has fewer.
-    If the `key` has several columns, the parent's key comes first, then the column that differs among its rows.
-    `name` is that of the entity.
+    If the `key` has several columns, the parent's key comes first, then the column that differs among its rows; or a
+    column whose values are all different. `name` is that of the entity.
     """
 
     name: str
@@ -46,6 +49,11 @@ class Place:
     def is_lookup(self) -> bool:
         """Whether other entities may see all its rows."""
         return self.rows is not None
+
+    @property
+    def has_own_key(self) -> bool:
+        """Whether the first column of the key tells all rows apart."""
+        return len(self.key) == 1 or self.parent is None or self.key[0] not in self.parent.columns
 
 
 @dataclass(frozen=True)
@@ -189,6 +197,7 @@ def _parents(
             parents[oid] = max(scored, key=lambda found: found[:3])[3]
     # A table that anything but its descendants refers to becomes a root entity: only those can be chosen from. If its
     # rows have the keys of its parent's rows, these can be chosen from.
+    moved: set[int] = set()
     while True:
         freed = set()
         for oid, table in tables.items():
@@ -202,10 +211,20 @@ def _parents(
                     and target not in own
                     and (key.is_required or oid not in _ancestors(parents, target))
                 ):
+                    # The rows of a table that joins others have keys as children only: its own children keep it one.
+                    if _joins(tables[target]) and oid not in {*moved, *lookups, *_ancestors(parents, target)}:
+                        parents[oid] = key
+                        moved.add(oid)
+                        break
                     freed.add(target)
         if not freed:
             return parents
         parents = {oid: key for oid, key in parents.items() if oid not in freed}
+
+
+def _joins(table: Table) -> bool:
+    """Whether nothing but foreign keys identifies the rows of a table."""
+    return len(table.primary_key) > 1 and set(table.primary_key) <= table.foreign_columns
 
 
 def _shares_key(table: Table, parent: ForeignKey) -> bool:
@@ -297,11 +316,13 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
 
     if parent is not None and _shares_key(table, parent) and parent.target_columns == draft.places[parent.target].key:
         return parent.columns, True
-    if key := first(alone, table.foreign_columns):
-        return key, False
-    if parent is not None and may_be_joint and (joint := _joint_key(draft, table, parent)):
-        return joint, False
-    if key := first((name for index in table.unique for name in index), dependent):
+    ways = (
+        first(alone, table.foreign_columns),
+        _joint_key(draft, table, parent) if parent is not None and may_be_joint else (),
+        _own_key(table, dependent) if may_be_joint else (),
+        first((name for index in table.unique for name in index), dependent),
+    )
+    if key := next(filter(None, ways), ()):
         return key, False
     if parent is not None:
         for name, referred in parent.pairs:
@@ -311,6 +332,18 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
     return first(alone) or first(free, dependent), False
 
 
+def _own_key(table: Table, dependent: frozenset[str]) -> tuple[str, ...]:
+    """The primary key of a table, beginning with a column that can tell all rows apart: one with room, if possible."""
+    free = [name for name in table.primary_key if _can_be_key(table, name) and name not in dependent]
+    ascending = [name for name in free if table.kind(name).family in _ASCENDING]
+    if not ascending or not all(_can_be_part(table, name) for name in table.primary_key):
+        return ()
+    unlike = min(
+        ascending, key=lambda name: table.column(name).type.startswith("character") and bool(table.kind(name).modifiers)
+    )
+    return unlike, *(name for name in table.primary_key if name != unlike)
+
+
 def _can_be_key(table: Table, name: str) -> bool:
     """Whether the column has a type for keys, and takes as many values as there are rows."""
     column = table.column(name)
@@ -318,7 +351,18 @@ def _can_be_key(table: Table, name: str) -> bool:
         kind = table.kind(name)
     except ConfigurationError:
         return False
-    return not column.generated and not column.labels and not kind.is_array and kind.family in KEYS
+    return (
+        not column.generated and not column.labels and not kind.is_array and kind.family in {Family.UUID, *_ASCENDING}
+    )
+
+
+def _can_be_part(table: Table, name: str) -> bool:
+    """Whether the column has a type for a part of a key."""
+    column = table.column(name)
+    try:
+        return not column.generated and column.not_null and is_key_type(table.kind(name))
+    except ConfigurationError:
+        return False
 
 
 def _joint_key(draft: Arrangement, table: Table, parent: ForeignKey) -> tuple[str, ...]:
@@ -333,10 +377,10 @@ def _joint_key(draft: Arrangement, table: Table, parent: ForeignKey) -> tuple[st
     first = tuple(own[name] for name in above)
     for index in [table.primary_key] if table.primary_key else table.unique:
         rest = [name for name in index if name not in first]
-        fits = all(_can_be_key(table, name) and table.column(name).not_null for name in index)
+        fits = all(_can_be_part(table, name) for name in index)
         ranks = {name: rank for name in rest if (rank := _rank(draft, table, parent, name)) is not None}
         if fits and ranks and set(first) <= set(index):
-            differing = min(rest, key=lambda name: ranks.get(name, _LABELLED + 1))
+            differing = min(rest, key=lambda name: ranks.get(name, _PLACED + 1))
             return *first, differing, *(name for name in rest if name != differing)
     return ()
 
@@ -348,7 +392,14 @@ def _rank(draft: Arrangement, table: Table, parent: ForeignKey, name: str) -> in
     if not keys:
         if not is_narrow and table.kind(name).family in INTEGERS:
             return None if column.identity or name in table.serials else _COUNTED
-        return _LABELLED if is_narrow and table.kind(name).family is Family.TEXT else None
+        family = table.kind(name).family
+        if column.labels or is_narrow:
+            return _LABELLED if column.labels or family is Family.TEXT else None
+        return (
+            _PLACED
+            if family in {Family.TEXT, Family.CHARACTER, Family.DATE, Family.TIMESTAMP, Family.TIMESTAMPTZ}
+            else None
+        )
     (key, *others) = keys
     if others or key.columns != (name,) or key.target == table.oid:
         return None

@@ -62,10 +62,10 @@ def decide(proposal: Proposal, verdict: Verdict) -> Columns:
     sources = proposal.sources
     chosen = _chosen(proposal, verdict)
     rules = [rule for rule in sources.conditions.rules if len(rule.columns) > 1 and not _is_met(sources, chosen, rule)]
-    for rule in rules:
-        if rule in verdict.untried:
-            chosen = _without_reading(proposal, rule, chosen)
-    tables = {rule: verdict.combinations[rule] for rule in rules if rule not in verdict.untried}
+    untried = [rule for rule in rules if rule in verdict.untried or _looks_elsewhere(sources, rule)]
+    for rule in untried:
+        chosen = _without_reading(proposal, rule, chosen)
+    tables = {rule: verdict.combinations[rule] for rule in rules if rule not in untried}
     failing = [rule for rule, table in tables.items() if not _holds(rule, table, chosen.values)]
     for group in _connected(failing):
         chosen = _combined(proposal, verdict, chosen, group, tables)
@@ -111,12 +111,15 @@ def rehearsed(proposal: Proposal, columns: Columns, refusal: Callable[[Candidate
 
 
 def _rows_of(proposal: Proposal, columns: Columns) -> CandidateRows:
-    """Rows with all examples of each column, without columns that follow from others in ways that no example shows."""
+    """Rows with all examples of each column, except that those of columns in order are in order."""
     sources, table = proposal.sources, proposal.sources.table
-    unclear = {name for rule in sources.conditions.rules if _is_met(sources, columns, rule) for name in rule.columns}
     own = {rule.columns[0] for rule in sources.conditions.rules if len(rule.columns) == 1}
-    unclear |= own.intersection(sources.foreign)
+    unclear = own.intersection(sources.foreign)
     values = {name: tuple(map(encoded, draw.examples)) for name, draw in columns.draws.items() if name not in unclear}
+    for order in sources.conditions.orders:
+        if _is_met(sources, columns, order.rule):
+            before, after = values.get(order.before, ()), values.get(order.after, ())
+            values |= {order.before: before[:1], order.after: after[-1:]}
     for group in columns.together:
         for name, states in group.states.items():
             drawn = values.get(name, ())[:1] or (NULL,)
@@ -147,7 +150,7 @@ def _chosen(proposal: Proposal, verdict: Verdict) -> Columns:
         draw = found[place]
         is_foreign = name in sources.foreign
         alone = [rule for rule in sources.conditions.rules if rule.columns == (name,) and rule.calls >= is_foreign]
-        untried = next((rule for rule in alone if rule in verdict.untried or not draw.examples), None)
+        untried = next((rule for rule in alone if rule in verdict.untried or is_foreign or not draw.examples), None)
         may_be_left = not draw.is_unique and (table.column(name).has_default or name in sources.nullable)
         if untried and (is_foreign or may_be_left):
             null |= leave(table, name, f"{untried} was not tried")
@@ -171,6 +174,11 @@ def _is_met(sources: Sources, chosen: Columns, rule: Rule) -> bool:
         and f"{{own:{order.before}}}" in chosen.draws[order.after].code
         for order in sources.conditions.orders
     )
+
+
+def _looks_elsewhere(sources: Sources, rule: Rule) -> bool:
+    """Whether a rule may depend on rows of other tables: a function about a reference can read those."""
+    return rule.calls and not sources.foreign.keys().isdisjoint(rule.columns)
 
 
 def _holds(rule: Rule, table: Table, values: Mapping[str, tuple[str, ...]]) -> bool:
@@ -198,6 +206,8 @@ def _without_reading(proposal: Proposal, rule: Rule, chosen: Columns) -> Columns
     nullable = [name for name in rule.columns if name in chosen.draws and name in proposal.sources.nullable]
     for name in nullable:
         chosen = _without(chosen, name, f"NULL, because {rule} was not tried")
+    if not nullable and _looks_elsewhere(proposal.sources, rule):
+        raise ImpossibleError(proposal.sources.table.oid, f"{rule} was not tried")
     return chosen if nullable else replace(chosen, notes=(*chosen.notes, f"not tried: {rule}"))
 
 

@@ -128,7 +128,7 @@ def _decimals(wanted: Wanted) -> Iterator[Draw]:
         # PostgreSQL prints all digits after the point.
         finish += f' + "{"0" * (wanted_digits - digits)}"'
     if wanted.is_unique:
-        code = "rows.number()" if digits == 0 else f"as_decimals(rows.number(), {digits})"
+        code = f"as_decimals(rows.number(), {digits})"
         yield Draw(code + finish, (step, step * 1_000), is_unique=True)
         return
     if wanted.limits.allowed is not None:

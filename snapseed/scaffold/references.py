@@ -179,7 +179,9 @@ class References:
         place, target = self.place, self.arrangement.places[key.target]
         reference = f"rows.reference({quoted(name)}, {{entity:{target.name}}}"
         grows_alike = place.is_lookup == target.is_lookup and place.level >= target.level
-        is_possible = place.parent is None and grows_alike and self.arrangement.is_referable(key)
+        rows, most = self.table.rows or 0, self.arrangement.tables[key.target].rows
+        are_enough = most is None or rows <= most
+        is_possible = place.parent is None and grows_alike and are_enough and self.arrangement.is_referable(key)
         found, rows = self.table.statistics.get(name), self.table.rows or 0
         differ = found is not None and not found.null_share and found.distinct == rows > FEW
         if not is_unique and (not is_possible or not differ or rows > (self.arrangement.tables[key.target].rows or 0)):
@@ -192,7 +194,8 @@ class References:
         If the two must differ, the very first row has no children.
         """
         source = self._referred(key, is_unique=False)
-        if not key.is_required or self.arrangement.ancestors(self.oid)[-1] != key.target:
+        needs_value = key.is_required or self.conditions.on(key.columns[0])
+        if not needs_value or self.arrangement.ancestors(self.oid)[-1] != key.target:
             return source
         if any(key.columns[0] in rule.columns and self.met(rule) for rule in self.conditions.rules):
             return replace(source, among=self.arrangement.places[key.target].name)
@@ -204,7 +207,7 @@ class References:
         is_unique = self.table.are_unique(key.columns)
         if self.arrangement.is_referable(key) and not is_unique:
             code = f"rows.reference({quoted(key.columns[0])}, {self.place.name})"
-            if key.is_required:
+            if key.is_required or self.conditions.on(key.columns[0]):
                 code += f".fill_null({{own:{key.target_columns[0]}}})"
             return KeySource({key.columns[0]: code}, is_fixed=True, may_be_null=True)
         if key.is_required:
