@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from snapseed.errors import ConfigurationError
 from snapseed.generate.words import words_of
-from snapseed.scaffold.conditions import Conditions
+from snapseed.scaffold.conditions import MOMENTS, Conditions, few_values
 from snapseed.scaffold.kept import KeptRows
-from snapseed.scaffold.names import identifier, singular, suggests
+from snapseed.scaffold.names import identifier, suggests
+from snapseed.scaffold.parents import ancestors_of, parents_of, shares_key
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.keys import is_key_type
 from snapseed.snapshot.types import INTEGERS, Family
@@ -20,8 +21,6 @@ _SHORT_TYPES = {f"character{varying}({length})" for varying in ("", " varying") 
 # No root entity is further than this from the one that the scale counts.
 _LEVELS = 2
 _LOOKUP_ROWS, _NEEDED_LOOKUP_ROWS, _MOST_LOOKUP_ROWS = 8, 20, 5_000
-# Points for a foreign key as the one to the parent.
-_ONE_EACH, _JOIN, _IN_KEY, _BETWEEN, _REQUIRED, _CASCADES, _NAMED_LIKE, _TO_PEOPLE = 60, 40, 30, 25, 20, 15, 12, 6
 # What can tell the rows of a parent apart in a key, the best first: a number, a reference, a lookup's row, a label.
 _COUNTED, _REFERRED, _LOOKED_UP, _LABELLED, _PLACED = range(5)
 # Types whose unique values ascend as they are drawn, so that a column of them can be a key, or begin one.
@@ -73,7 +72,7 @@ class Arrangement:
 
     def ancestors(self, oid: int) -> list[int]:
         """Parent, grandparent, … up to the root entity."""
-        return _ancestors(self.parents, oid)
+        return ancestors_of(self.parents, oid)
 
     def foreign_keys(self, oid: int) -> list[ForeignKey]:
         """The foreign keys to tables that have entities, whose rows are needed."""
@@ -84,7 +83,7 @@ class Arrangement:
     def origin(self, key: ForeignKey) -> ForeignKey:
         """The same key to the table that the target takes its own key from, row by row; itself if there is none."""
         while (parent := self.parents.get(key.target)) and key.target_columns == parent.columns:
-            if not _shares_key(self.tables[key.target], parent):
+            if not shares_key(self.tables[key.target], parent):
                 break
             key = replace(key, target=parent.target, target_columns=parent.target_columns)
         return key
@@ -115,10 +114,10 @@ def arrange(
     while True:
         left_out = _with_dependents(tables, excluded)
         present = {oid: table for oid, table in tables.items() if oid not in left_out}
-        lookups = needed | _lookups(present) | kept.keys()
-        parents = _parents(present, conditions, lookups)
+        lookups = needed | _lookups(present, conditions) | kept.keys()
+        parents = parents_of(present, conditions, lookups)
         draft = Arrangement(present, conditions, parents, lookups, left_out, {}, kept)
-        for oid in sorted(present, key=lambda oid: len(_ancestors(parents, oid))):
+        for oid in sorted(present, key=lambda oid: len(ancestors_of(parents, oid))):
             key, one_each = (
                 (kept[oid].key, False) if oid in kept else _key_of(draft, oid, may_be_joint=oid not in single)
             )
@@ -160,16 +159,8 @@ def _with_dependents(tables: Mapping[int, Table], excluded: Mapping[int, str]) -
     return found
 
 
-def _ancestors(parents: Mapping[int, ForeignKey], oid: int) -> list[int]:
-    found = []
-    while (key := parents.get(oid)) is not None:
-        oid = key.target
-        found.append(oid)
-    return found
-
-
-def _lookups(tables: Mapping[int, Table]) -> frozenset[int]:
-    """Small tables with the name of a lookup that others refer to, and those with a short text that is unique."""
+def _lookups(tables: Mapping[int, Table], conditions: Mapping[int, Conditions]) -> frozenset[int]:
+    """Small tables with the name of a lookup that others refer to, and those with few unique values or short texts."""
     referred = {key.target for table in tables.values() for key in table.foreign_keys if key.target != table.oid}
     found = set()
     for oid, table in tables.items():
@@ -177,79 +168,13 @@ def _lookups(tables: Mapping[int, Table]) -> frozenset[int]:
         has_no_room = any(column.not_null and column.type in _SHORT_TYPES for column in alone)
         is_small = len([column for column in table.columns if not column.generated]) <= _SMALL_COLUMNS
         refers = any(key.target != oid for key in table.foreign_keys)
-        if has_no_room or (oid in referred and not refers and is_small and suggests("lookup", table.name)):
+        if (
+            has_no_room
+            or _values(table, conditions[oid])
+            or (oid in referred and not refers and is_small and suggests("lookup", table.name))
+        ):
             found.add(oid)
     return frozenset(found)
-
-
-def _parents(
-    tables: Mapping[int, Table], conditions: Mapping[int, Conditions], lookups: frozenset[int]
-) -> dict[int, ForeignKey]:
-    """The foreign key to the parent of each child."""
-    parents: dict[int, ForeignKey] = {}
-    for oid, table in tables.items():
-        scored = [
-            (_score(table, key, tables[key.target]), conditions[oid].is_last(key.columns), -place, key)
-            for place, key in enumerate(key for key in table.foreign_keys if key.target in tables)
-            if key.target not in {oid, *lookups} and oid not in _ancestors(parents, key.target)
-        ]
-        if oid not in lookups and scored and max(found[0] for found in scored) > 0:
-            parents[oid] = max(scored, key=lambda found: found[:3])[3]
-    # A table that anything but its descendants refers to becomes a root entity: only those can be chosen from. If its
-    # rows have the keys of its parent's rows, these can be chosen from.
-    moved: set[int] = set()
-    while True:
-        freed = set()
-        for oid, table in tables.items():
-            own = {oid, *_ancestors(parents, oid)}
-            for key in table.foreign_keys:
-                target = key.target
-                while target in parents and target not in own and _shares_key(tables[target], parents[target]):
-                    target = parents[target].target
-                if (
-                    target in parents
-                    and target not in own
-                    and (key.is_required or oid not in _ancestors(parents, target))
-                ):
-                    # The rows of a table that joins others have keys as children only: its own children keep it one.
-                    if _joins(tables[target]) and oid not in {*moved, *lookups, *_ancestors(parents, target)}:
-                        parents[oid] = key
-                        moved.add(oid)
-                        break
-                    freed.add(target)
-        if not freed:
-            return parents
-        parents = {oid: key for oid, key in parents.items() if oid not in freed}
-
-
-def _joins(table: Table) -> bool:
-    """Whether nothing but foreign keys identifies the rows of a table."""
-    return len(table.primary_key) > 1 and set(table.primary_key) <= table.foreign_columns
-
-
-def _shares_key(table: Table, parent: ForeignKey) -> bool:
-    """Whether the rows of a table have the keys of their parents."""
-    return len(parent.columns) == 1 and table.primary_key == parent.columns
-
-
-def _score(table: Table, key: ForeignKey, target: Table) -> int:
-    """How much suggests that the table that `key` refers to is the parent."""
-    ours, theirs = words_of(table.name), words_of(target.name)
-    points = _ONE_EACH if table.are_unique(key.columns) else 0
-    # A table that joins others has to stay a child, so that its pairs can differ.
-    points += _JOIN if any(len(index) > 1 and set(index) <= target.foreign_columns for index in target.unique) else 0
-    points += _IN_KEY if any(set(key.columns) <= set(index) for index in table.unique) else 0
-    # If a table refers to a rental and to its customer, the rental is the parent: it leads to the customer.
-    others = {other.target for other in table.foreign_keys if other.target != key.target}
-    points += _BETWEEN if any(other.target in others and other.is_required for other in target.foreign_keys) else 0
-    points += _REQUIRED if key.is_required else 0
-    points += _CASCADES if key.cascades else 0
-    points += _NAMED_LIKE if ours.startswith(singular(theirs)) else _NAMED_LIKE // 2 if ours.endswith(theirs) else 0
-    points += _TO_PEOPLE if suggests("people", theirs) else 0
-    points -= _REQUIRED if suggests("few", theirs) and not key.cascades else 0
-    # People come first: nobody counts them by what they refer to, such as a home or a shop.
-    is_owned = key.cascades or points >= _ONE_EACH
-    return points if is_owned or not suggests("people", ours) else 0
 
 
 def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
@@ -274,7 +199,7 @@ def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
     places = {
         oid: replace(place, rows=len(draft.kept[oid].rows))
         if oid in draft.kept
-        else replace(place, rows=_lookup_rows(draft.tables[oid], is_needed=oid in needed))
+        else replace(place, rows=_lookup_rows(draft, oid, is_needed=oid in needed))
         if oid in draft.lookups
         else replace(place, level=level(oid) if place.parent is None else 0)
         for oid, place in draft.places.items()
@@ -295,8 +220,17 @@ def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
     return places
 
 
-def _lookup_rows(table: Table, *, is_needed: bool) -> int:
+def _values(table: Table, conditions: Conditions) -> int:
+    """How many rows a table has at most, since a column of few values is unique; 0 if there is none."""
+    alone = [few_values(table.column(index[0]), conditions) for index in table.unique if len(index) == 1]
+    return min((len(values) for values in alone if values), default=0)
+
+
+def _lookup_rows(draft: Arrangement, oid: int, *, is_needed: bool) -> int:
     """As many rows as the source has if these are not too many to list; a usual number if that is not known."""
+    table = draft.tables[oid]
+    if few := _values(table, draft.conditions[oid]):
+        return few
     usual = _NEEDED_LOOKUP_ROWS if is_needed else _LOOKUP_ROWS
     return table.rows if table.rows and table.rows <= _MOST_LOOKUP_ROWS else usual
 
@@ -314,7 +248,7 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
     def first(names: Iterable[str], others: frozenset[str] = frozenset()) -> tuple[str, ...]:
         return next(((name,) for name in names if name in possible and name not in others), ())
 
-    if parent is not None and _shares_key(table, parent) and parent.target_columns == draft.places[parent.target].key:
+    if parent is not None and shares_key(table, parent) and parent.target_columns == draft.places[parent.target].key:
         return parent.columns, True
     ways = (
         first(alone, table.foreign_columns),
@@ -351,9 +285,9 @@ def _can_be_key(table: Table, name: str) -> bool:
         kind = table.kind(name)
     except ConfigurationError:
         return False
-    return (
-        not column.generated and not column.labels and not kind.is_array and kind.family in {Family.UUID, *_ASCENDING}
-    )
+    is_listed = kind.family is Family.BOOLEAN and (name,) in table.unique
+    fits = is_listed or kind.family in {Family.UUID, *_ASCENDING}
+    return fits and not column.generated and not column.labels and not kind.is_array
 
 
 def _can_be_part(table: Table, name: str) -> bool:
@@ -387,23 +321,23 @@ def _joint_key(draft: Arrangement, table: Table, parent: ForeignKey) -> tuple[st
 
 def _rank(draft: Arrangement, table: Table, parent: ForeignKey, name: str) -> int | None:
     """How well a column can differ among the rows of a parent; None if it cannot."""
-    column, is_narrow = table.column(name), name in draft.conditions[table.oid].narrow
+    column, conditions = table.column(name), draft.conditions[table.oid]
+    is_narrow = name in conditions.narrow
     keys = [key for key in table.foreign_keys if name in key.columns]
     if not keys:
         if not is_narrow and table.kind(name).family in INTEGERS:
             return None if column.identity or name in table.serials else _COUNTED
         family = table.kind(name).family
-        if column.labels or is_narrow:
+        # Moments may be those that others come after.
+        is_first = family in MOMENTS and name in conditions.ordered and not conditions.is_last((name,))
+        if column.labels or (is_narrow and not is_first):
             return _LABELLED if column.labels or family is Family.TEXT else None
-        return (
-            _PLACED
-            if family in {Family.TEXT, Family.CHARACTER, Family.DATE, Family.TIMESTAMP, Family.TIMESTAMPTZ}
-            else None
-        )
+        return _PLACED if family in {Family.TEXT, Family.CHARACTER, *MOMENTS} else None
     (key, *others) = keys
     if others or key.columns != (name,) or key.target == table.oid:
         return None
     if key.target in draft.lookups:
         return _LOOKED_UP
     is_free = key.target == parent.target or key.target not in draft.ancestors(table.oid)
+    key = draft.origin(key)
     return _REFERRED if is_free and key.target in draft.tables and draft.is_referable(key) else None

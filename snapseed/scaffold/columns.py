@@ -14,10 +14,10 @@ import numpy as np
 
 from snapseed.generate.draws.unique import text_keys
 from snapseed.generate.words import WORDS, words_of
-from snapseed.scaffold.conditions import NOW, Bound, Limits, Order
-from snapseed.scaffold.draws import Draw, Wanted, choice, quoted
+from snapseed.scaffold.conditions import MOMENTS, NOW, Bound, Limits, Order, few_values
+from snapseed.scaffold.draws import Draw, Wanted, choice, literal, quoted
 from snapseed.scaffold.draws_by_statistics import learned
-from snapseed.scaffold.draws_by_type import MOMENTS, NUMBERS, draws_of, number_range
+from snapseed.scaffold.draws_by_type import NUMBERS, draws_of, number_range
 from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, short_type, singular, suggests
 from snapseed.scaffold.schema import Table
 from snapseed.scaffold.sources import ImpossibleError, Sources, leave
@@ -221,7 +221,11 @@ def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
     if family is Family.BYTEA and name in sources.nullable and not wanted.is_unique:
         return
     is_whole_key = sources.place.key == (name,)
-    if is_whole_key and family is Family.UUID:
+    listed = few_values(wanted.column, sources.conditions) if wanted.is_unique else ()
+    if listed and sources.place.rows == len(listed):
+        values = tuple(int(value) if isinstance(value, Decimal) else value for value in listed)
+        yield Draw(f"[{', '.join(map(literal, values))}]", values, is_unique=True, is_whole=True)
+    elif is_whole_key and family is Family.UUID:
         yield Draw("rows.key()", (str(UUID(int=1)),), is_unique=True)
     elif is_whole_key and family in INTEGERS:
         yield Draw("rows.key()", (1, 1000), is_unique=True)

@@ -149,7 +149,9 @@ def _chosen(proposal: Proposal, verdict: Verdict) -> Columns:
             continue
         draw = found[place]
         is_foreign = name in sources.foreign
-        alone = [rule for rule in sources.conditions.rules if rule.columns == (name,) and rule.calls >= is_foreign]
+        alone = [
+            rule for rule in sources.conditions.rules if rule.columns == (name,) and rule.check.calls >= is_foreign
+        ]
         untried = next((rule for rule in alone if rule in verdict.untried or is_foreign or not draw.examples), None)
         may_be_left = not draw.is_unique and (table.column(name).has_default or name in sources.nullable)
         if untried and (is_foreign or may_be_left):
@@ -178,7 +180,7 @@ def _is_met(sources: Sources, chosen: Columns, rule: Rule) -> bool:
 
 def _looks_elsewhere(sources: Sources, rule: Rule) -> bool:
     """Whether a rule may depend on rows of other tables: a function about a reference can read those."""
-    return rule.calls and not sources.foreign.keys().isdisjoint(rule.columns)
+    return rule.check.calls and not sources.foreign.keys().isdisjoint(rule.columns)
 
 
 def _holds(rule: Rule, table: Table, values: Mapping[str, tuple[str, ...]]) -> bool:

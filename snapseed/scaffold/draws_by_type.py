@@ -10,7 +10,7 @@ from decimal import Decimal
 from itertools import cycle, islice
 from uuid import UUID
 
-from snapseed.scaffold.conditions import NOW, Bound, Limits
+from snapseed.scaffold.conditions import MOMENTS, NOW, Bound, Limits
 from snapseed.scaffold.draws import (
     NUMBER,
     Draw,
@@ -27,7 +27,6 @@ from snapseed.scaffold.names import TYPES, UNIQUE_TYPES, hints, singular
 from snapseed.scaffold.sizes import elements_of
 from snapseed.snapshot.types import INTEGERS, ColumnType, Family
 
-MOMENTS = {Family.DATE, Family.TIMESTAMP, Family.TIMESTAMPTZ}
 NUMBERS = {*INTEGERS, Family.NUMERIC, Family.REAL, Family.DOUBLE}
 _BITS = {Family.SMALLINT: 15, Family.INTEGER: 31, Family.BIGINT: 63}
 _USUAL_NUMBERS = (1, 1_000)

@@ -86,14 +86,16 @@ class References:
 
     def by_position(self, key: ForeignKey) -> KeySource:
         """Another row of a lookup or a root entity for each row of the same parent."""
-        target, parent = self.arrangement.places.get(key.target), self.place.parent
+        parent, ancestors = self.place.parent, self.arrangement.ancestors(self.oid)
+        key = key if key.target in ancestors else self.arrangement.origin(key)
+        target = self.arrangement.places.get(key.target)
         if target is None or parent is None or key == parent or len(key.columns) > 1:
             return KeySource()
         (name,) = key.columns
         if self._is_lookup(key):
             code = self._of_row(key, self._rows(key.target))[name]
             return KeySource({name: f"rows.choice({quoted(name)}, {code}, distinct=True)"}, at_most=target.rows)
-        is_free = key.target == parent.target or key.target not in self.arrangement.ancestors(self.oid)
+        is_free = key.target == parent.target or key.target not in ancestors
         if not is_free or not self.arrangement.is_referable(key):
             return KeySource()
         code = f"rows.reference({quoted(name)}, {{entity:{target.name}}}, distinct=True)"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from snapseed.errors import ConfigurationError
 from snapseed.scaffold.arrangement import Arrangement, Place
-from snapseed.scaffold.conditions import Conditions, Rule, avoiding
+from snapseed.scaffold.conditions import MOMENTS, Conditions, Rule, avoiding, few_values
 from snapseed.scaffold.names import UNIQUE_TYPES
 from snapseed.scaffold.references import KeySource, References
 from snapseed.scaffold.schema import ForeignKey, Table
@@ -25,7 +25,7 @@ _UNIQUE_FIRST = {
     Family.BYTEA: 7,
 }
 # What counts the rows of a parent in a key, if there are no integers.
-_PLACED = {Family.TEXT, Family.CHARACTER, Family.DATE, Family.TIMESTAMP, Family.TIMESTAMPTZ}
+_PLACED = {Family.TEXT, Family.CHARACTER, *MOMENTS}
 # Fewer characters or digits leave no room for many rows.
 _ROOMY = 6
 
@@ -238,6 +238,9 @@ class _Uniqueness:
     def _rank(self, name: str) -> int | None:
         """How early a column is made unique; None if it has too few values."""
         column, kind = self.references.table.column(name), self.references.table.kind(name)
+        listed = few_values(column, self.references.conditions)
+        if listed and self.references.place.rows == len(listed):
+            return 0
         is_narrow = column.labels or self.references.conditions.limits[name].allowed is not None
         base = kind.base.rpartition(".")[2]
         if is_narrow or kind.is_array or not (kind.family in _UNIQUE_FIRST or base in {"numeric", *UNIQUE_TYPES}):
