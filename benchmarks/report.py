@@ -90,6 +90,7 @@ SECTIONS: Mapping[str, Section] = {
     ),
     "Beyond one machine": Section(("obstore",), before="SeaweedFS serves S3 on this machine, on the same cores. "),
     "Embeddings": Section(("redis", "hiredis", "rq"), rounds=" (enqueueing a million: 1)"),
+    "Published schemas": Section(()),
 }
 _AFTER_SECTIONS = "## How to read the results\n"
 

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,8 @@ def _entity_names(tables: Sequence[dict[str, Any]]) -> dict[TableName, str]:
     names = {}
     for table, name in plain.items():
         wanted = name if counts[name] == 1 else _safe(f"{table.schema}_{table.table}")
-        unique = next(each for each in _numbered(wanted) if each not in taken)
+        numbered = (f"{wanted[: _IDENTIFIER_BYTES - 10]}_{number}" for number in count(2))
+        unique = next(each for each in chain([wanted], numbered) if each not in taken)
         taken.add(unique)
         names[table] = unique
     return names
@@ -156,19 +158,12 @@ def _safe(name: str) -> str:
     return f"{safe[: _IDENTIFIER_BYTES - 9]}_{digest}"
 
 
-def _numbered(name: str) -> Iterator[str]:
-    yield name
-    number = 2
-    while True:
-        yield f"{name[: _IDENTIFIER_BYTES - 10]}_{number}"
-        number += 1
-
-
 def _choose(tables: Sequence[dict[str, Any]], request: CaptureRequest) -> dict[TableName, str]:
     """The tables that the request asks for, with the names of their entities."""
     names = _entity_names([row for row in tables if row["reason"] is None])
 
     def asked(wanted: Sequence[str]) -> set[TableName]:
+        """The tables of these names."""
         tables = set[TableName]()
         for text in wanted:
             same = {table for table, name in names.items() if text in {name, table.table, str(table)}}

@@ -261,12 +261,14 @@ class _Progress:
         self._done: dict[str, tuple[int, int]] = {}
 
     def add(self, table: SourceTable, rows: int, size: int) -> None:
+        """So many more rows of a table have come, of so many bytes."""
         with self._lock:
             before = self._done.get(table.entity, (0, 0))
             done, size = self._done[table.entity] = before[0] + rows, before[1] + size
             self._listener(Advanced(table.entity, done, max(done + 1, table.facts.estimated_rows), bytes=size))
 
     def end(self, table: SourceTable) -> None:
+        """A range of a table has been read."""
         with self._lock:
             self._left[table.entity] -= 1
             if not self._left[table.entity]:

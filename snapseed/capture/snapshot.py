@@ -32,7 +32,7 @@ from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, Sc
 from snapseed.snapshot.store import Snapshot, Staging, has_snapshot, open_snapshot, replacing
 from snapseed.snapshot.store_folder import writing_to
 
-# Masks and subsets need polars. What needs neither starts without.
+# Subsets and some masks need polars. What needs neither starts without.
 if TYPE_CHECKING:
     from snapseed.capture.mask.personal import Personal
     from snapseed.capture.subset.plan import SubsetPlan, SubsetReport

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from itertools import accumulate
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +21,7 @@ from snapseed.printable import printable
 
 if TYPE_CHECKING:
     from snapseed.diff.compare import DiffReport, EntityDiff
+    from snapseed.diff.repair import RepairReport
     from snapseed.diff.sides import Side
     from snapseed.postgres.rowhash import TextKey
 
@@ -33,7 +35,7 @@ th,td{text-align:left;vertical-align:top;padding:.2rem .7rem;border-bottom:1px s
 """
 
 
-@in_project("database", "snapshot", "differences", "quiet")
+@in_project("allow_host", "yes", "database", "snapshot", "differences", "quiet")
 def diff(
     call: Call,
     left: Annotated[
@@ -57,11 +59,28 @@ def diff(
     ] = 0.0,
     limit: Annotated[int, typer.Option(min=1, help="Rows of each kind to show per entity.")] = 20,
     summary: Annotated[bool, "Show only how many rows differ, and in which columns."] = False,
+    repair: Annotated[bool, "Change the rows that differ, so that the database holds the snapshot of A again."] = False,
+    dry_run: Annotated[bool, "With --repair: count the rows to change; change nothing."] = False,
+    script: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --repair: write the SQL to this file; change nothing.")
+    ] = None,
 ) -> None:
-    """Show the rows and columns that differ between two sides.
+    """Show which rows differ between two sides, or repair them.
 
     Without B: between the snapshot of an environment and its database.
     """
+    if repair:
+        others = right, columns, where_key, tolerance, summary, call.output not in {"text", "json"}
+        if any(others):
+            raise UsageError(
+                "--repair makes the database of one environment equal to its snapshot",
+                expected="no B, --columns, --where-key, --tolerance or --summary, and --format text or json",
+                next_step="choose tables with --only",
+            )
+        _repair(call.of(left), only, dry_run=dry_run, script=script)
+        return
+    if dry_run or script or call.options.yes or call.options.allow_host:
+        raise UsageError("--dry-run, --script, --yes and --allow-host are for --repair", next_step="add --repair")
     from snapseed.diff.compare import DiffRequest, compare
 
     request = DiffRequest(
@@ -80,6 +99,16 @@ def diff(
     else:
         call.show(_summary(report) if summary else as_text(report), document(report))
     raise typer.Exit(0 if report.agrees else 1)
+
+
+def _repair(call: Call, only: list[str] | None, *, dry_run: bool, script: Path | None) -> None:
+    from snapseed.diff.repair import RepairRequest, repair_snapshot
+
+    request = RepairRequest(entity_names(only), dry_run=dry_run, script=script, consent=call.options.yes)
+    with Meter(quiet=call.options.quiet) as meter:
+        report = repair_snapshot(call.project, call.environment, request, meter)
+    call.show(as_repaired(report), document(report))
+    raise typer.Exit(1 if dry_run and report.rows else 0)
 
 
 def _sides(call: Call, left: str | None, right: str | None) -> tuple[Side, Side]:
@@ -122,6 +151,22 @@ def as_text(report: DiffReport) -> Iterator[str]:
                 yield cut(f"      {' ' * width_of(column)} + {_quoted(after)}")
         if hidden := _hidden(entity):
             yield f"  … {hidden:,} more"
+
+
+def as_repaired(report: RepairReport) -> Iterator[str]:
+    """What a repair has changed, or would change."""
+    yield from wrapped(f"target   {report.target} ({report.source})", " " * 9)
+    rows = [[each.entity, each.deleted, each.updated, each.inserted] for each in report.entities]
+    if not rows:
+        yield "nothing to repair: the tables hold the rows of the snapshot"
+        return
+    yield from table(["entity", "deleted", "updated", "inserted"], rows)
+    if report.dry_run:
+        yield "dry run: nothing was changed"
+    elif report.script:
+        yield f"nothing was changed; to repair, run psql -X -f {report.script} with the URL of the database"
+    else:
+        yield f"repaired {report.rows:,} rows in {report.seconds:.2f} s, verified before the commit"
 
 
 def _summary(report: DiffReport) -> Iterator[str]:

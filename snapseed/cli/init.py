@@ -159,6 +159,8 @@ def _add_masks(folder: Path, url: str) -> None:
         file.writelines(f"{line}\n" for line in (*lines, *(personal.line for personal in found.personal)))
     columns = ", ".join(personal.column for personal in found.personal)
     console.write(*wrapped(f"these columns look personal and got a rule; check [mask] in {FILE_NAME}: {columns}"))
+    if kept := ", ".join(personal.column for personal in found.personal if ' = "keep"' in personal.line):
+        console.write(*wrapped(f"no rule fits these, so their values are copied as they are: {kept}"))
     if mask_secret() is None:
         path = folder / ".env"
         line = f"{variable_of('mask_secret')}={secrets.token_hex(32)}\n"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _AGREES = {True: "same", False: "DIFFERS", None: "-"}
 # A phase that takes less would show as 0.00 s.
 _SHOWN_SECONDS = 0.005
+_SHOWN_COLUMNS = 5
 
 
 def _findings(lines: Iterable[object]) -> Iterator[str]:
@@ -61,15 +62,12 @@ def loaded(report: LoadReport, *, quiet: bool = False, verbose: bool = False) ->
                 "recreated, after dropping all schemas" if report.plan.recreate else "created, because no table existed"
             )
             yield f"schema   {'would be ' if report.dry_run else ''}{how}"
-        if report.dry_run:
-            yield from _plan(report.plan)
-        elif report.entities:
-            yield from _entity_times(report, verbose=verbose)
+        yield from _plan(report.plan) if report.dry_run else _entity_times(report, verbose=verbose)
         if verbose:
             yield from _times("phase", report.phases)
-    yield from _dropped(report.plan.dropped, "would be " if report.dry_run else "")
-    if emptied := [str(child) for child in report.plan.children if child.rows != 0]:
-        yield from wrapped(f"{'would be ' if report.dry_run else ''}emptied: {', '.join(emptied)}")
+    yield from _other_tables(report)
+    if report.verified and not quiet:
+        yield from _not_compared({table.entity.name: table.not_compared for table in report.plan.tables})
     if report.already_loaded:
         yield f"already loaded and unchanged since (checked in {report.seconds:.3f} s)"
     elif report.dry_run:
@@ -80,6 +78,24 @@ def loaded(report: LoadReport, *, quiet: bool = False, verbose: bool = False) ->
         yield f"loaded {total:,} rows in {report.seconds:.2f} s{f', {verified}' if report.entities else ''}"
 
 
+def _other_tables(report: LoadReport) -> Iterator[str]:
+    """The tables that are dropped, left as they are, and emptied."""
+    would_be = "would be " if report.dry_run else ""
+    yield from _dropped(report.plan.dropped, would_be)
+    for left in report.plan.left:
+        done = "left as it is" if left.agrees else "NOT upserted"
+        yield from wrapped(f"{done}: {left.entity}: {left.reason}", " " * 4)
+    if emptied := [str(child) for child in report.plan.children if child.rows != 0]:
+        yield from wrapped(f"{would_be}emptied: {', '.join(emptied)}")
+
+
+def _not_compared(columns: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """The first columns of tables that no entity has, so that nothing is known about what they should hold."""
+    if names := [f"{entity}.{name}" for entity, lacking in columns.items() for name in lacking]:
+        more = f" and {len(names) - _SHOWN_COLUMNS} more (--format json lists all)" * (len(names) > _SHOWN_COLUMNS)
+        yield from wrapped(f"not compared, as no entity has them: {', '.join(names[:_SHOWN_COLUMNS])}{more}")
+
+
 def _dropped(tables: Iterable[object], would_be: str = "") -> Iterator[str]:
     """The tables outside the snapshot that --recreate dropped."""
     if names := [str(table).removeprefix("public.") for table in tables]:
@@ -87,6 +103,8 @@ def _dropped(tables: Iterable[object], would_be: str = "") -> Iterator[str]:
 
 
 def _entity_times(report: LoadReport, *, verbose: bool) -> Iterator[str]:
+    if not report.entities:
+        return
     if not verbose:
         yield from table(
             ["entity", "rows", "time"], [[copy.entity, copy.rows, copy.seconds] for copy in report.entities]
@@ -201,6 +219,8 @@ def verified(report: VerifyReport, *, quiet: bool = False) -> Iterator[str]:
     ]
     if rows and not quiet:
         yield from table(["entity", "rows", "fingerprint", "manifest", "time"], rows)
+    if not quiet:
+        yield from _not_compared({entity.entity: entity.not_compared for entity in report.entities})
     yield from _findings(
         [*report.files, *report.tables, *(line for entity in report.entities for line in entity.lines())]
     )

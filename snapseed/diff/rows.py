@@ -58,7 +58,9 @@ def differences(
     If a side has a key several times, its rows are paired in their order.
     """
     streams, keys = (left, right), [f"key {number}" for number in range(len(key))]
-    nothing = pa.RecordBatch.from_pylist([], arrow_schema(columns))
+    schema = arrow_schema(columns)
+    # Arrow makes no other array of arrays of UUIDs from nothing.
+    nothing = pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
     waiting = [_indexed(Rows(nothing, np.empty(0, np.uint64)), key)] * 2
     last: dict[int, pl.DataFrame] = {}
     due = [0, 1]

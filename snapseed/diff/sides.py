@@ -74,7 +74,7 @@ class DatabaseSide:
                 facts = read_tables(connection, [table_name(record) for record in records])
                 found = {record.name: facts.get(table_name(record)) for record in records}
                 yield {
-                    record.name: _like(connection, record, table)
+                    record.name: entity_table(connection, record, table)
                     for record in records
                     if (table := found[record.name]) is not None and table.is_table
                 }
@@ -154,7 +154,7 @@ def snapshot_side(environment: Environment) -> SnapshotSide:
     return SnapshotSide(snapshot_of(environment))
 
 
-def _like(connection: Connection, record: EntityRecord, facts: TableFacts) -> DatabaseTable:
+def entity_table(connection: Connection, record: EntityRecord, facts: TableFacts) -> DatabaseTable:
     """The table of an entity, with those of its columns that exist. What fits has the entity's type."""
     columns = [
         column if column_problem(record, column, facts) is None else _stored(found)

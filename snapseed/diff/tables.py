@@ -173,16 +173,16 @@ class DatabaseTable:
         Raises `UnstorableError` for a value that a column of this type cannot have in Arrow.
         """
         own, kinds = [self.columns[column.name] for column in columns], [column.kind() for column in columns]
+        # By kind: of `bpchar`, which has no length, `character` would be another name, and a cast to one character.
+        is_cast = [mine.kind() != kind for mine, kind in zip(own, kinds, strict=True)]
         selected = [
-            sql.SQL("{0}::{1} AS {0}" if mine != wanted else "{0}").format(
-                sql.Identifier(mine.name), sql.SQL(wanted.type)
-            )
-            for mine, wanted in zip(own, columns, strict=True)
+            sql.SQL("{0}::{1} AS {0}" if cast else "{0}").format(sql.Identifier(column.name), sql.SQL(column.type))
+            for column, cast in zip(columns, is_cast, strict=True)
         ]
         for among in ranges:
             order = key_order(key) if key and not among.nulls else whole_row_order(own)
             source = sql.SQL("{} ORDER BY {}").format(self._inside(among, key), order)
-            if own != list(columns):
+            if any(is_cast):
                 source = sql.SQL("(SELECT {} FROM {}) AS rows").format(sql.SQL(", ").join(selected), source)
             with self.connection.transaction(), copied_out(self.connection, columns, source, str(self.name)) as batches:
                 for batch in batches:

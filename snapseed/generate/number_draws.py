@@ -15,7 +15,7 @@ from typing import TypeVar, cast
 
 import polars as pl
 
-from snapseed.generate.draws import numbers, times
+from snapseed.generate.draws import choices, numbers, times
 from snapseed.generate.draws.bits import UInt64s, column_bits
 from snapseed.generate.draws.numbers import Number, Numbers, int64s
 from snapseed.generate.draws.times import Rhythm
@@ -178,26 +178,34 @@ class NumberDraws:
 
     @named_draw
     def quantiles(
-        self, column: str, bounds: Sequence[int] | Sequence[str], minimum: Numbers | datetime | None = None
+        self,
+        column: str,
+        bounds: Sequence[int] | Sequence[str],
+        minimum: Numbers | datetime | None = None,
+        *,
+        ascending: bool = False,
     ) -> pl.Series:
         """Values that are between each bound and the next equally often: any shape, by its quantiles.
 
         Bounds are whole numbers (Int64) or moments in ISO 8601, in UTC unless they say otherwise (Datetime,
         microseconds, UTC); one that is repeated is a value that is frequent. A row whose value would be below its
         `minimum`, one for all or a series with one per row, gets one above it. Draws of one name with other bounds
-        give the same rank: what ends later everywhere also ends later in each row. Raises `ValueError` for fewer than
-        two bounds, and if they do not ascend.
+        give the same rank: what ends later everywhere also ends later in each row. `ascending` sorts the ranks among
+        siblings, as `Rows.ascending` does. Raises `ValueError` for fewer than two bounds, and if they do not ascend.
 
         >>> rows.quantiles("age", [18, 25, 31, 44, 90]).to_list()
         [24, 27, 37, 23]
         """
+        bits = self.bits(column)
+        if ascending:
+            bits = choices.ascending(pl.Series(bits), self._siblings()).to_numpy()
         whole = [bound for bound in bounds if isinstance(bound, int)]
         if len(whole) == len(bounds) and not isinstance(minimum, datetime):
             ends = int64s(pl.Series(whole, dtype=pl.Int64))
-            return pl.Series(numbers.along(self.bits(column), ends, None if minimum is None else int64s(minimum)))
+            return pl.Series(numbers.along(bits, ends, None if minimum is None else int64s(minimum)))
         if isinstance(minimum, int):
             raise ValueError("the minimum of moments is a number")  # noqa: TRY004
-        return times.quantiles(self.bits(column), [str(bound) for bound in bounds], minimum)
+        return times.quantiles(bits, [str(bound) for bound in bounds], minimum)
 
     @named_draw
     def timestamps(
@@ -237,3 +245,6 @@ class NumberDraws:
         """
         end = self.now.date() if end is None else end
         return times.dates(self.bits(column), start, end)
+
+    def _siblings(self) -> pl.Series:
+        return self.positions

@@ -160,9 +160,6 @@ class Draws(NumberDraws):
         """
         return self.settings.pools.derived(build)
 
-    def _siblings(self) -> pl.Series:
-        return self.positions
-
 
 @dataclass(frozen=True)
 class Rows(Draws):

@@ -143,10 +143,10 @@ def staged_keys(table: TablePlan) -> sql.Composed:
     return sql.SQL("({}) IN (SELECT {} FROM {})").format(keys, keys, stage_of(table))
 
 
-def stage_of(table: TablePlan) -> sql.Identifier:
-    """The name of the temporary table. It is short even if the entity's is long: PostgreSQL cuts names at 63 bytes."""
+def stage_of(table: TablePlan, rows: str = "new") -> sql.Identifier:
+    """The name of the temporary table for some `rows`. It is short even if the entity's is not: PostgreSQL cuts it."""
     digest = hashlib.sha256(table.entity.name.encode()).hexdigest()[:16]
-    return sql.Identifier("pg_temp", f"snapseed_{digest}")
+    return sql.Identifier("pg_temp", f"snapseed_{rows}_{digest}")
 
 
 @contextmanager

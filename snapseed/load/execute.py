@@ -24,7 +24,7 @@ from snapseed.load.request import Mode
 from snapseed.load.restore import fill_views, restore_positions
 from snapseed.load.unchanged import count_changes, table_state
 from snapseed.postgres.catalog import SequenceFacts, TableName
-from snapseed.postgres.connect import Connection, role_search_path
+from snapseed.postgres.connect import Connection, Statements, role_search_path
 from snapseed.postgres.locks import lock_tables
 from snapseed.postgres.provenance import NewLoad, record_load
 from snapseed.postgres.rowhash import table_fingerprint
@@ -72,19 +72,20 @@ def execute(session: LoadSession, prepared: Prepared, plan: LoadPlan, staged: Ma
     with session.phase("checking foreign keys"):
         build_foreign_keys(connection, plan)
     with session.phase("setting sequences"):
-        _set_sequences(connection, plan, by_alter=True)
+        set_sequences(connection, plan, by_alter=True)
         restore_positions(connection, plan.restoration)
     if plan.restoration.unfilled:
         with session.phase("filling materialized views"):
             fill_views(connection, plan.restoration)
     if verify:
-        _verify(session, plan, kept, staged)
-    _record(session, prepared, plan, changes, staged)
+        held = {name: found.held for name, found in staged.items() if found.held is not None}
+        verify_rows(session, plan, held, kept)
+    record(session, prepared, plan, changes, staged)
     with session.phase("setting sequences"):
-        _set_sequences(connection, plan, by_alter=False)
+        set_sequences(connection, plan, by_alter=False)
 
 
-def drop_indexes_and_keys(connection: Connection, plan: LoadPlan) -> None:
+def drop_indexes_and_keys(connection: Statements, plan: LoadPlan) -> None:
     """Drop what slows a bulk load, and turn off what acts on its rows."""
     for drop in plan.restoration.domain_drops:
         connection.execute(drop.encode())
@@ -152,7 +153,7 @@ def build_indexes(connection: Connection, plan: LoadPlan) -> None:
     _set(connection, "default_tablespace", str(tablespace[0]) if tablespace else "")
 
 
-def build_foreign_keys(connection: Connection, plan: LoadPlan) -> None:
+def build_foreign_keys(connection: Statements, plan: LoadPlan) -> None:
     """Rebuild the dropped foreign keys, which checks every row, and turn triggers and rules back on."""
     for add in plan.restoration.domain_adds:
         connection.execute(add.encode())
@@ -160,7 +161,7 @@ def build_foreign_keys(connection: Connection, plan: LoadPlan) -> None:
         for constraint in (*table.postponed, *table.drop_foreign_keys):
             name, definition = sql.Identifier(constraint.name), constraint.definition.encode()
             statement = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} ").format(table.table.identifier(), name)
-            connection.execute(statement.as_bytes(connection) + definition)
+            connection.execute(statement.as_bytes() + definition)
             for restore in constraint.restore:
                 connection.execute(restore.encode())
     _switch_triggers(connection, plan, on=True)
@@ -188,15 +189,19 @@ def _fingerprints(session: LoadSession, plan: LoadPlan) -> dict[str, Fingerprint
         return {str(name): table_fingerprint(session.connection, entity, name) for entity, name in tables}
 
 
-def _verify(
-    session: LoadSession, plan: LoadPlan, kept: Mapping[str, Fingerprint], staged: Mapping[str, StagedTable]
+def verify_rows(
+    session: LoadSession, plan: LoadPlan, held: Mapping[str, Fingerprint], kept: Mapping[str, Fingerprint]
 ) -> None:
+    """Raise `VerificationError` unless the tables hold the rows of the manifest, and those that were `kept`.
+
+    `held` are fingerprints, by entity, that the server has computed already.
+    """
     results = []
     with session.phase("verifying"):
         for table in plan.tables:
-            held = staged[table.entity.name].held if table.parallel else None
-            if held == table.entity.digest():
-                results.append(EntityResult(table.entity.name, str(table.table), held, held, 0.0))
+            known = held.get(table.entity.name)
+            if known == table.entity.digest():
+                results.append(EntityResult(table.entity.name, str(table.table), known, known, 0.0))
             else:
                 results.append(_verify_table(session.connection, plan, table, kept))
             session.listener(results[-1])
@@ -207,7 +212,7 @@ def _verify_table(
     connection: Connection, plan: LoadPlan, table: TablePlan, kept: Mapping[str, Fingerprint]
 ) -> EntityResult:
     """All rows of a replaced table; the upserted rows; or the rows that were kept and the new ones together."""
-    if plan.mode is Mode.REPLACE:
+    if plan.mode in {Mode.REPLACE, Mode.REPAIR}:
         return verify_entity(connection, table.entity, table.table)
     started = time.monotonic()
     keys = staged_keys(table) if table.staged else None
@@ -216,7 +221,7 @@ def _verify_table(
     return EntityResult(table.entity.name, str(table.table), expected, observed, time.monotonic() - started)
 
 
-def _record(
+def record(
     session: LoadSession,
     prepared: Prepared,
     plan: LoadPlan,
@@ -259,7 +264,7 @@ def _record(
     session.listener(mark)
 
 
-def _set_sequences(connection: Connection, plan: LoadPlan, *, by_alter: bool) -> None:
+def set_sequences(connection: Statements, plan: LoadPlan, *, by_alter: bool) -> None:
     """Let sequences continue after the loaded keys.
 
     `by_alter`: those that this role owns, by ALTER SEQUENCE, which a rollback undoes. Otherwise the others, by setval,
@@ -269,8 +274,9 @@ def _set_sequences(connection: Connection, plan: LoadPlan, *, by_alter: bool) ->
     for table in plan.tables:
         for sequence in table.sequences:
             if sequence.may_alter is by_alter:
-                name = sql.Identifier(sequence.schema, sequence.name).as_string(connection)
+                name = sql.Identifier(sequence.schema, sequence.name).as_string()
                 uses.setdefault(name, []).append((table.table, sequence))
+    union = sql.SQL(" UNION ALL ")
     for name, columns in uses.items():
         sequence = columns[0][1]
         extreme = sql.SQL("max" if sequence.increment > 0 else "min")
@@ -280,19 +286,24 @@ def _set_sequences(connection: Connection, plan: LoadPlan, *, by_alter: bool) ->
         if not starts_over:
             # Others may draw from it too, or existing rows stay, so it never goes back.
             keys.append(sql.SQL("SELECT pg_sequence_last_value({}::regclass)").format(sql.Literal(name)))
-        query = sql.SQL("SELECT {}(key)::int8 FROM ({}) AS keys (key)")
-        row = connection.execute(query.format(extreme, sql.SQL(" UNION ALL ").join(keys))).fetchone()
-        if row is not None and row[0] is not None:
-            # Where the sequence would be if it had produced these keys.
-            following = int(str(row[0])) + (sequence.increment if by_alter else 0)
-            value = sql.Literal(min(max(following, sequence.minimum), sequence.maximum))
-            change = "ALTER SEQUENCE {name} RESTART WITH {value}" if by_alter else "SELECT setval({text}, {value})"
-            connection.execute(sql.SQL(change).format(name=sql.SQL(name), text=sql.Literal(name), value=value))
+        # Where the sequence is, or would be by now, if it has produced these keys.
+        step = sequence.increment if by_alter else 0
+        bounds = map(sql.Literal, (sequence.minimum - step, sequence.maximum - step))
+        last = sql.SQL(
+            "SELECT least(greatest(key, {}), {}) + {} AS value"
+            " FROM (SELECT {}(key)::int8 FROM ({}) AS keys (key)) AS last (key) WHERE key IS NOT NULL"
+        ).format(*bounds, sql.Literal(step), extreme, union.join(keys))
+        if not by_alter:
+            setval = sql.SQL("SELECT pg_catalog.setval({}, value) FROM ({}) AS last")
+            connection.execute(setval.format(sql.Literal(name), last))
+        elif row := connection.execute(last).fetchone():
+            restart = sql.SQL("ALTER SEQUENCE {} RESTART WITH {}")
+            connection.execute(restart.format(sql.SQL(name), sql.Literal(int(row[0]))))
         elif starts_over:
             connection.execute(sql.SQL("ALTER SEQUENCE {} RESTART").format(sql.SQL(name)))
 
 
-def _switch_triggers(connection: Connection, plan: LoadPlan, *, on: bool) -> None:
+def _switch_triggers(connection: Statements, plan: LoadPlan, *, on: bool) -> None:
     """Turn triggers and rules off, or back on as they were enabled before."""
 
     def switch(*, always: bool) -> sql.SQL:
@@ -313,7 +324,7 @@ def _referring_first(plan: LoadPlan) -> list[EmptiedTable]:
     return [*plan.children, *reversed(plan.tables)]
 
 
-def _alter(connection: Connection, table: EmptiedTable, action: LiteralString, *parts: sql.Composable) -> None:
+def _alter(connection: Statements, table: EmptiedTable, action: LiteralString, *parts: sql.Composable) -> None:
     connection.execute(sql.SQL("ALTER TABLE {} ").format(table.table.identifier()) + sql.SQL(action).format(*parts))
 
 

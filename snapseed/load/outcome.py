@@ -134,6 +134,8 @@ def failed(exc: SnapseedError | KeyboardInterrupt, report: LoadReport, *, only: 
         error.next_step = "add --with-parents to load the rows that these refer to as well"
     elif state == _UNIQUE_VIOLATION and report.plan.mode is Mode.APPEND:
         error.next_step = "--mode upsert updates the rows whose keys exist; --mode replace empties the tables first"
+    elif state == _FOREIGN_KEY_VIOLATION and report.plan.mode is Mode.REPAIR:
+        error.next_step = "rows of tables outside the snapshot refer to rows that it does not have: delete those first"
     elif state and state.startswith(_INTEGRITY) and report.manifest.capture is UNSET and not error.next_step:
         error.next_step = f"change the draw, or the constraint; then `snapseed generate {report.environment}` again"
     error.summary += f"; {report.outcome}"

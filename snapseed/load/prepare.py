@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import pyarrow as pa
@@ -17,12 +17,13 @@ from snapseed.errors import SchemaError, UsageError
 from snapseed.events import Listener, Note, phase
 from snapseed.load.characters import unconvertible_texts
 from snapseed.load.outcome import Connected, SchemaCreated
-from snapseed.load.plan import ColumnContents, Prepared
+from snapseed.load.plan import ColumnContents, LeftTable, Prepared
 from snapseed.load.plan.requirements import schema_error, text_limit
 from snapseed.load.recreate import drop_contents
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.load.restore import read_restoration
 from snapseed.load.schema_file import Schema, apply_schema, find_schema
+from snapseed.load.unchanged import held_rows
 from snapseed.postgres import locks, query
 from snapseed.postgres.catalog import (
     ReferenceFacts,
@@ -38,7 +39,7 @@ from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import Problem, problem, table_name
 from snapseed.postgres.guard import identify, require_allowed
 from snapseed.postgres.partitions import read_partitions
-from snapseed.postgres.provenance import changed_tables, filled_tables, missing_privilege
+from snapseed.postgres.provenance import FilledTable, changed_tables, filled_tables, missing_privilege
 from snapseed.snapshot.arrow import pc
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.store import Snapshot
@@ -95,32 +96,41 @@ def prepare(session: LoadSession) -> Prepared:
         names = [table_name(entity) for entity in manifest.entities]
         is_there = find_tables(connection, names, search_schemas(connection))
         created = None if is_there else _create_schema(session)
-        entities, facts, children = _read_catalogs(session)
+        missing = missing_privilege(connection)
+        filled = {} if missing else filled_tables(connection)
+        entities, facts, children, left = _read_catalogs(session, filled)
         oids = [found.oid for found in facts.values()]
         restoration = read_restoration(connection, manifest, request, oids, created)
         facts = {name: restoration.facts(found) for name, found in facts.items()}
         there = [entity for entity in entities if entity.name in facts]
         problems = _found_elsewhere(connection, [entity for entity in entities if entity.name not in facts])
         problems += [] if holds_utf8(connection) else unconvertible_texts(connection, session.snapshot, there)
-        missing = missing_privilege(connection)
         if missing:
             problems.append(Problem(f"the role lacks {missing[0]}, to record what it loads", missing[1]))
-        filled = {} if missing else filled_tables(connection)
+        # Rows that others add between upserts are theirs, and stay.
+        settled = request.mode is Mode.UPSERT
+        watched = {
+            name: table for name, table in filled.items() if not (settled and (table.replaced or table.upserted))
+        }
         replaced = {str(found.name) for found in facts.values()}
         return Prepared(
             entities=entities,
             facts=facts,
+            left=left,
             children=children,
             rows_lost={table.oid: _count_rows(connection, table) for table in children},
             server=read_server(connection),
             may_choose_compression=environment.compression == "auto",
             is_embedded=session.target.embedded is not None,
-            contents={entity.name: _read_contents(session.snapshot, entity, facts[entity.name]) for entity in there},
+            contents={
+                entity.name: _read_contents(session.snapshot, entity, facts[entity.name])
+                for entity in (there if request.mode is not Mode.REPAIR else [])
+            },
             identity=identity,
             filled=filled,
             changed=frozenset()
-            if request.mode is not Mode.REPLACE or request.consent or environment.replace_existing
-            else changed_tables(connection, [*(facts[entity.name] for entity in there), *children], filled),
+            if request.mode is Mode.APPEND or request.consent or environment.replace_existing
+            else changed_tables(connection, [*(facts[entity.name] for entity in there), *children], watched),
             dropped=tuple(table for table in dropped if str(table) not in replaced),
             problems=tuple(problems),
             restoration=restoration,
@@ -169,18 +179,25 @@ def _lock(session: LoadSession, tables: Sequence[TableName]) -> None:
         locks.lock_tables(session.connection, tables, exclusive=exclusive)
 
 
-def _read_catalogs(session: LoadSession) -> tuple[Sequence[EntityRecord], dict[str, TableFacts], list[TableFacts]]:
-    """The entities to load, all tables of the manifest, and the tables outside the load that are emptied with it."""
+_Catalogs = tuple[Sequence[EntityRecord], dict[str, TableFacts], list[TableFacts], tuple[LeftTable, ...]]
+
+
+def _read_catalogs(session: LoadSession, filled: Mapping[str, FilledTable]) -> _Catalogs:
+    """The entities to load, all tables of the manifest, those outside the load that are emptied with it, those left."""
     connection, manifest, request = session.connection, session.snapshot.manifest, session.request
+    asked = replace(request, consent=request.consent or session.environment.replace_existing)
 
-    def read() -> tuple[Sequence[EntityRecord], dict[str, TableFacts], list[TableFacts]]:
+    def read() -> _Catalogs:
         facts = read_facts(connection, manifest.entities)
-        entities = choose_entities(manifest, facts, request)
-        return entities, facts, _read_children(session, entities, facts)
+        chosen = choose_entities(manifest, facts, request)
+        held = held_rows(connection, asked, chosen, facts, filled)
+        entities = [entity for entity in chosen if entity.name not in held]
+        left = [LeftTable(name, facts[name].name, "it holds exactly these rows already", agrees=True) for name in held]
+        return entities, facts, _read_children(session, entities, facts), tuple(left)
 
-    entities, facts, children = read()
+    entities, facts, children, left = read()
     if not (request.with_parents or children):
-        return entities, facts, children
+        return entities, facts, children, left
     # The catalogs have named more tables: lock those too, and read again.
     loaded = [facts[entity.name] for entity in entities if entity.name in facts]
     _lock(session, [table.name for table in [*loaded, *children]])

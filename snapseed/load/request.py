@@ -10,11 +10,15 @@ from snapseed.snapshot.manifest import names_of
 
 
 class Mode(StrEnum):
-    """What to do with existing rows: replace them, add to them, or update those that have the key of a new row."""
+    """What to do with existing rows: replace them, add to them, or update those that have the key of a new row.
+
+    `REPAIR` is that of `snapseed.diff.repair`: the rows that differ are changed, and nothing else.
+    """
 
     REPLACE = "replace"
     APPEND = "append"
     UPSERT = "upsert"
+    REPAIR = "repair"
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,8 @@ def load_snapshot(
     `VerificationError` and `InterruptedByUserError`. The error says how it left the database: unchanged, unless ANALYZE
     failed after the commit or the answer to the commit was lost. `report_of(error)` is the report up to there.
     """
+    if request.mode is Mode.REPAIR:
+        raise UsageError("a load does not repair", next_step="run `snapseed diff --repair`, or call repair_snapshot")
     target = resolve_target(project, environment)
     snapshot = snapshot_of(environment)
     is_whole = not (request.only or request.if_changed) and request.mode is Mode.REPLACE
@@ -71,17 +73,14 @@ def load_snapshot(
             f" [environments.{environment.name}], and no --only, --mode or --if-changed",
             next_step="if migrations create the tables, run `snapseed db drop` and then the migrations",
         )
-    request, queued = _without_queued(request, project, environment, snapshot.manifest)
+    request, queued = without_queued(request, project, environment, snapshot.manifest)
     events, tell = recorded(listener)
 
     @contextmanager
     def session(phase_name: str) -> Iterator[LoadSession]:
-        with ExitStack() as stack:
-            with phase(tell, phase_name):
-                connection = stack.enter_context(connected(target))
-            watch = stack.enter_context(watching(target, connection, tell))
+        with over_connection(target, tell, phase_name) as (connection, heard):
             yield LoadSession(
-                project, environment, snapshot, target, request, settings, queued, connection, watch.tell, executor
+                project, environment, snapshot, target, request, settings, queued, connection, heard, executor
             )
 
     report = LoadReport(environment.name, target.described, target.source, snapshot.manifest, request.dry_run)
@@ -126,7 +125,16 @@ def finish_if_committed(
     return replace(report, outcome=Outcome.COMMITTED, phases={**report.phases, **phase_seconds(events)})
 
 
-def _without_queued(
+@contextmanager
+def over_connection(target: Target, listener: Listener, phase_name: str) -> Iterator[tuple[Session, Listener]]:
+    """A connection, made in this phase, and a listener for what is done over it, which is told of waits for locks."""
+    with ExitStack() as stack:
+        with phase(listener, phase_name):
+            connection = stack.enter_context(connected(target))
+        yield connection, stack.enter_context(watching(target, connection, listener)).tell
+
+
+def without_queued(
     request: LoadRequest, project: Project, environment: Environment, manifest: Manifest
 ) -> tuple[LoadRequest, str | None]:
     """The request without the entity whose rows workers compute in this environment, and that entity, if there is one.
@@ -177,7 +185,7 @@ def _check_files(snapshot: Snapshot, request: LoadRequest, listener: Listener) -
 def _load(session: LoadSession) -> LoadPlan:
     """The transaction. Returns the plan that was carried out, or with `dry_run` would be."""
     request = session.request
-    with cleared(session), _transaction(session):
+    with cleared(session), transaction(session):
         prepared = prepare(session)
         with session.phase("planning"):
             plan = plan_load(prepared, request, session.settings)
@@ -217,7 +225,7 @@ def _analyze(session: Session, target: Target, plan: LoadPlan, environment: Envi
 
 
 @contextmanager
-def _transaction(session: LoadSession) -> Iterator[None]:
+def transaction(session: LoadSession) -> Iterator[None]:
     """Commit at the end of the block, or roll back after a dry run; tell what that makes of the database."""
     with translated("committing", session.target.described), ExitStack() as stack:
         stack.enter_context(session.connection.transaction(force_rollback=session.request.dry_run))

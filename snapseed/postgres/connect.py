@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
+from psycopg.abc import QueryNoTemplate
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import Conninfo, TransactionStatus
 
@@ -140,6 +141,13 @@ def _ambiguity(url: str) -> str | None:
     return "white space that is not percent-encoded" if found and re.search(r"\s", url) else None
 
 
+class Statements(Protocol):
+    """What carries out statements: a connection, or a script that does so later."""
+
+    def execute(self, query: QueryNoTemplate, /) -> Any:  # noqa: ANN401 - a cursor, or nothing
+        """One statement, without parameters."""
+
+
 class Session(psycopg.Connection[tuple[object, ...]]):
     """A connection with our settings. Through a pooler, whose sessions others use too, they last for a transaction.
 
@@ -200,7 +208,7 @@ def pin_settings(connection: Connection, lock_timeout: str = "0") -> int:
 
 
 @contextmanager
-def role_search_path(connection: Connection) -> Iterator[None]:
+def role_search_path(connection: Statements) -> Iterator[None]:
     """Look names up as the role's own sessions do, in this transaction: for SQL of users, such as triggers and indexes.
 
     SQL of ours inside must qualify functions, operators and types, or others choose what it means (CVE-2018-1058).

@@ -54,9 +54,19 @@ def schema_problems(entity: EntityRecord, facts: TableFacts | None) -> list[Prob
     return [problem for problem in found if problem is not None]
 
 
+def not_compared(entity: EntityRecord, facts: TableFacts) -> tuple[str, ...]:
+    """The columns of a table that its entity lacks: generated, or left to the database. Nothing says what they hold."""
+    known = {column.name for column in entity.columns}
+    return tuple(
+        f"{column.name} (generated)" if column.generated else column.name
+        for column in facts.columns
+        if column.name not in known
+    )
+
+
 def fitting_tables(
     connection: Connection, entities: Sequence[EntityRecord]
-) -> tuple[list[str], list[tuple[EntityRecord, TableName]]]:
+) -> tuple[list[str], list[tuple[EntityRecord, TableFacts]]]:
     """Why tables do not fit their entities, in words; and each entity whose table fits, with the table."""
     facts = read_tables(connection, [table_name(entity) for entity in entities])
     problems: list[str] = []
@@ -68,7 +78,7 @@ def fitting_tables(
         if found is not None and not misfits:
             fitting.append((entity, found))
     require_readable(connection, ((found, {column.name for column in entity.columns}) for entity, found in fitting))
-    return problems, [(entity, found.name) for entity, found in fitting]
+    return problems, fitting
 
 
 def lacks_usage(schema: str, role: str) -> Problem:

@@ -29,6 +29,8 @@ _LATEST = 30
 MOST_PLACES = 20
 # How often a column that may be NULL is, if nothing says.
 _OFTEN = 0.1
+# The correlation from which on the rows of a column are in its order.
+_IN_ORDER = 0.9
 # Lookups up to this size list their names one by one, so that people can edit them.
 _MOST_LISTED = 8
 # The most rows for each row of a parent with short keys, which count in steps of the product of these maxima.
@@ -108,6 +110,7 @@ def propose(sources: Sources, since: str | None) -> Proposal:
             },
             after=after,
             rank=wanted[before[1]].rank if before else name,
+            ascending=wanted[before[1]].ascending if before else _ascends(sources, name),
             statistics=None if is_split else table.statistics.get(name),
         )
         found = tuple(_candidates(sources, given))
@@ -125,6 +128,12 @@ def propose(sources: Sources, since: str | None) -> Proposal:
     )
     optional = frozenset(name for name in may_be_null if share_of_nulls(table, name) > 0)
     return Proposal(sources, wanted, draws, null, optional)
+
+
+def _ascends(sources: Sources, name: str) -> bool:
+    """Whether later rows of a parent have later moments."""
+    found = sources.table.statistics.get(name)
+    return found is not None and sources.place.parent is not None and found.correlation > _IN_ORDER
 
 
 def share_of_nulls(table: Table, name: str) -> float:

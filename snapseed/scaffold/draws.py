@@ -69,7 +69,7 @@ class Wanted:
     """A column to fill. `people` are the columns of the same table that hold a person's first and last name.
 
     `after` are expressions for the earliest and the latest moment; the latter is empty for the project's `now`. Moments
-    of one `rank` are drawn together, so that those that come later in the source do here.
+    of one `rank` are drawn together, so that those that come later in the source do here; `ascending` among siblings.
     """
 
     column: ColumnFacts
@@ -84,6 +84,7 @@ class Wanted:
     people: Mapping[str, str] = field(default_factory=dict)
     after: tuple[str, str] | None = None
     rank: str = ""
+    ascending: bool = False
     statistics: ColumnStatistics | None = None
 
     @property

@@ -44,8 +44,8 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
     elif is_number or family in MOMENTS:
         yield from _shaped(wanted, is_moment=not is_number)
     else:
-        values = tuple(value.rstrip() if family is Family.CHARACTER else value for value in found.common)
-        yield _weighted(wanted, values, tuple(map(quoted, values)))
+        values = [value.rstrip() if family is Family.CHARACTER else value for value in found.common]
+        yield _weighted(wanted, values, list(map(quoted, values)))
 
 
 def _weighted(wanted: Wanted, values: Sequence[object], codes: Sequence[str], finish: str = "{}") -> Draw:
@@ -54,14 +54,12 @@ def _weighted(wanted: Wanted, values: Sequence[object], codes: Sequence[str], fi
     shares = wanted.statistics.shares[: len(values)]
     rest = (1 - wanted.statistics.null_share - sum(shares)) / max(1, len(values) - len(shares))
     weights = [max(1, round(share * _WEIGHTS)) for share in (*shares, *[rest] * (len(values) - len(shares)))]
-    if len(values) == 1:
-        options = f"[{codes[0]}]"
-    else:
-        pairs = sorted(zip(codes, weights, strict=True), key=lambda pair: -pair[1])
-        options = "{" + ", ".join(f"{code}: {weight}" for code, weight in pairs) + "}"
+    pairs = sorted(zip(codes, weights, strict=True), key=lambda pair: -pair[1])
+    options = (
+        "{" + ", ".join(f"{code}: {weight}" for code, weight in pairs) + "}" if len(pairs) > 1 else f"[{codes[0]}]"
+    )
     code = finish.format(f"{wanted.rows}.choice({wanted.draw}, {options})")
-    shape = f"{len(values)} values" if len(values) > 1 else "one value"
-    return Draw(code, tuple(values), is_whole=True, shape=shape)
+    return Draw(code, tuple(values), is_whole=True, shape=f"{len(values)} values" if len(values) > 1 else "one value")
 
 
 def _texts(wanted: Wanted) -> Iterator[Draw]:
@@ -79,11 +77,9 @@ def _texts(wanted: Wanted) -> Iterator[Draw]:
         high = min(high, (wanted.length + 1) // (max(map(len, words)) + 1))
     if high > 1 and high >= low:
         sizes = f"rows.integers({quoted(f'{name.lower()} of {wanted.name}')}, {low}, {high})"
-        items = f"rows.items({wanted.draw}, {sizes})"
-        longest = sorted(words, key=len)[-1:] * high
-        examples = (" ".join(words[:low]), " ".join(longest))
+        local = (name.lower(), f"rows.items({wanted.draw}, {sizes})")
+        examples = (" ".join(words[:low]), " ".join([max(words, key=len)] * high))
         shape = f"about {wanted.statistics.width} bytes, {wanted.statistics.distinct:,} different ones"
-        local = (name.lower(), items)
         yield Draw("{local}.joined({local}.choice(" + wanted.draw + f", {name}))", examples, local=local, shape=shape)
 
 
@@ -107,12 +103,12 @@ def _shaped(wanted: Wanted, *, is_moment: bool) -> Iterator[Draw]:
     ends = _quantiles(list(zip(common, found.shares, strict=False)), bounds, 1 - found.null_share)
     unit = next((size for size in _UNITS.values() if not any(end % size for end in (*common, *bounds))), 1)
     if is_moment:
-        width = (ends[-1] - ends[0]) // 1_000
-        step = next((size for size in (*_UNITS.values(), 1) if size <= max(width, unit, 1)), 1)
-        ends = [round(end / step) * step if not wanted.limits.are_ends else end for end in ends]
+        step = next((size for size in _UNITS.values() if size <= max((ends[-1] - ends[0]) // 1_000, unit)), 1)
+        ends = [end if wanted.limits.are_ends else (end + step // 2) // step * step for end in ends]
         yield _moments(wanted, ends, next((name for name, size in _UNITS.items() if size == unit), None))
     else:
-        ends = [_rounded(end) if not wanted.limits.are_ends else end for end in ends]
+        if not wanted.limits.are_ends:
+            ends = [round(end, min(0, _DIGITS - len(str(abs(end))))) for end in ends]
         code = f"{wanted.rows}.quantiles({wanted.draw}, [{', '.join(map(literal, ends))}])"
         low, middle, high = (_number(end, digits) for end in (ends[0], ends[len(ends) // 2], ends[-1]))
         yield Draw(_number_finish(wanted, digits).format(code), (low, middle, high), shape=f"{low} to {high}")
@@ -127,12 +123,13 @@ def _moments(wanted: Wanted, ends: Sequence[int], unit: str | None) -> Draw:
         earliest, _, later = wanted.after[0].partition(" + ")
         pause = "timedelta(days=1)" if unit == "1d" else "timedelta(seconds=1)"
         least = f", {earliest} + {pause}" if later else f", {earliest}"
-    code = f"{wanted.rows}.quantiles({quoted(wanted.rank)}, [{', '.join(map(quoted, texts))}]{least})"
-    if unit is not None and wanted.kind.family is not Family.DATE:
+    how = least + ", ascending=True" * wanted.ascending
+    code = f"{wanted.rows}.quantiles({quoted(wanted.rank)}, [{', '.join(map(quoted, texts))}]{how})"
+    # Cut off, a moment might come before the one that it must come after.
+    if unit is not None and not least and wanted.kind.family is not Family.DATE:
         code += f'.dt.truncate("{unit}")'
-    examples = moments[0], moments[len(moments) // 2], moments[-1]
     shape = f"{moments[0]:%Y-%m-%d} to {moments[-1]:%Y-%m-%d}"
-    return Draw(code, examples, finish=finish_of(wanted.scalar), shape=shape)
+    return Draw(code, (moments[0], moments[-1]), finish=finish_of(wanted.scalar), shape=shape)
 
 
 def _quantiles(common: Sequence[tuple[int, float]], bounds: Sequence[int], whole: float) -> list[int]:
@@ -171,12 +168,6 @@ def _number_finish(wanted: Wanted, digits: int) -> str:
         return "{}"
     casts = {Family.NUMERIC: "", Family.REAL: ".cast(pl.Float32)", Family.DOUBLE: ".cast(pl.Float64)"}
     return f"as_decimals({{}}, {digits}){casts.get(family, '.cast(pl.String)')}"
-
-
-def _rounded(number: int) -> int:
-    """With so many digits that it is no row's own value, if it is long."""
-    size = int(10 ** max(0, len(str(abs(number))) - _DIGITS))
-    return round(number / size) * size
 
 
 def _moment(text: str) -> int:

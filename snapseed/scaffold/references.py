@@ -9,7 +9,7 @@ from snapseed.scaffold.arrangement import Arrangement, Place
 from snapseed.scaffold.conditions import Conditions, Rule
 from snapseed.scaffold.draws import quoted
 from snapseed.scaffold.schema import ForeignKey, Table
-from snapseed.scaffold.statistics import FEW, shares_of_keys
+from snapseed.scaffold.statistics import shares_of_keys
 
 
 @dataclass(frozen=True)
@@ -184,9 +184,7 @@ class References:
         rows, most = self.table.rows or 0, self.arrangement.tables[key.target].rows
         are_enough = most is None or rows <= most
         is_possible = place.parent is None and grows_alike and are_enough and self.arrangement.is_referable(key)
-        found, rows = self.table.statistics.get(name), self.table.rows or 0
-        differ = found is not None and not found.null_share and found.distinct == rows > FEW
-        if not is_unique and (not is_possible or not differ or rows > (self.arrangement.tables[key.target].rows or 0)):
+        if not is_unique:
             return KeySource({name: f"{reference})"}, may_be_null=True)
         return KeySource({name: f"{reference}, unique=True)"}, is_unique=True) if is_possible else KeySource()
 

@@ -6,18 +6,19 @@ from collections.abc import Sequence
 
 from snapseed.scaffold.arrangement import Arrangement
 from snapseed.scaffold.draws import literal
-from snapseed.scaffold.statistics import FEW, ColumnStatistics
+from snapseed.scaffold.statistics import ColumnStatistics
 
 # The most rows for each row of a parent, if it is not known.
 MOST_PER_PARENT = 20
 # A distribution has so many pieces, and what is known on average counts as so many values.
 _PIECES, STEPS = 20, 5
 # Up to the first number, every parent has that many rows; from the second on, two on average.
-_ALWAYS = 2
-_SPREAD = 5
+_ALWAYS, _SPREAD = 2, 5
 # The share of the scale that root entities of each level have, and the smallest one.
 _FRACTIONS = {0: 1, 1: 0.2, 2: 0.05}
 _SMALLEST = 1e-6
+# Tables of so few rows, and so many times fewer than the largest one, do not grow.
+_FEW = 20
 
 
 def largest_root(arrangement: Arrangement) -> int:
@@ -58,7 +59,7 @@ def _is_fixed(arrangement: Arrangement, oid: int, largest: int, above: frozenset
     """
     table = arrangement.tables[oid]
     return (
-        0 < (table.rows or 0) <= min(FEW, largest // FEW)
+        0 < (table.rows or 0) <= min(_FEW, largest // _FEW)
         and all(key.target != oid for key in arrangement.parents.values())
         and all(
             key.target in above or _is_fixed(arrangement, key.target, largest, above | {oid})

@@ -17,8 +17,6 @@ from snapseed.postgres.catalog import ColumnFacts, TableFacts, read_rows
 from snapseed.postgres.connect import Connection
 from snapseed.snapshot.types import Family, parse_type
 
-# Tables of so few rows, and so many times fewer than the largest one, do not grow.
-FEW = 20
 # A column of texts has codes if there are at most so many, each at most so long and in at least so many rows.
 _MOST_CODES, _LONGEST_CODE, _FEWEST_ROWS = 50, 32, 5
 # The rows of a lookup have weights of their own if they are not more.

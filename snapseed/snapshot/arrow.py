@@ -26,6 +26,9 @@ pc = _Functions()
 
 def in_one_piece(column: pa.ChunkedArray) -> pa.Array:
     """The values as one array. A single piece is returned as it is; `combine_chunks` would copy it."""
+    if column.num_chunks == 0:
+        # Of no pieces, Arrow makes no array of arrays of UUIDs.
+        return pa.nulls(0, column.type)
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 

@@ -13,7 +13,7 @@ from snapseed.errors import VerificationError
 from snapseed.events import Advanced, Listener, ignore, phase, phase_seconds, recorded
 from snapseed.postgres.catalog import TableName, read_tables
 from snapseed.postgres.connect import Connection, Target
-from snapseed.postgres.fit import fitting_tables
+from snapseed.postgres.fit import fitting_tables, not_compared
 from snapseed.postgres.locks import reading
 from snapseed.postgres.rowhash import range_fingerprints, table_fingerprint
 from snapseed.servers.targets import resolve_target
@@ -54,6 +54,7 @@ class EntityResult:
     """What the database holds of one entity, and which chunks differ if that is not what the manifest says.
 
     If it differs, `as_text` names the columns that are compared as the text PostgreSQL prints, with an example of it.
+    `not_compared` are columns of the table that the entity lacks.
     """
 
     entity: str
@@ -63,6 +64,7 @@ class EntityResult:
     seconds: float
     chunks: tuple[ChunkDifference, ...] = ()
     as_text: tuple[str, ...] = ()
+    not_compared: tuple[str, ...] = ()
 
     @property
     def agrees(self) -> bool:
@@ -149,8 +151,9 @@ def _verify_rows(
     results = []
     with reading(target, "verifying", listener) as connection:
         problems, fitting = fitting_tables(connection, entities)
-        for entity, table in fitting:
-            results.append(verify_entity(connection, entity, table))
+        for entity, facts in fitting:
+            result = verify_entity(connection, entity, facts.name)
+            results.append(replace(result, not_compared=not_compared(entity, facts)))
             listener(Advanced("rows", len(results), len(fitting), unit="tables"))
     return problems, results
 

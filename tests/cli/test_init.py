@@ -196,13 +196,23 @@ def test_a_database_is_copied_by_two_commands(
 
 
 def test_a_copy_of_a_database_has_no_personal_values(connection: Connection, database: str, tmp_path: Path) -> None:
-    """What looks personal gets a rule, and the rules a secret that is in no output and in a file of the owner's."""
-    connection.execute("CREATE TABLE people (id int PRIMARY KEY, email text UNIQUE, note text)")
-    connection.execute("INSERT INTO people VALUES (1, 'canary@x.org', 'canary')")
+    """What looks personal gets a rule, and the rules a secret that is in no output and in a file of the owner's.
+
+    What can only be kept is named.
+    """
+    kept = "phone text NOT NULL CHECK (phone = '+49')"
+    connection.execute(f"CREATE TABLE people (id int PRIMARY KEY, email text UNIQUE, note text, {kept})".encode())
+    connection.execute("INSERT INTO people VALUES (1, 'canary@x.org', 'canary', '+49')")
     shown = init(tmp_path, "copy", "--capture", database)
     assert shown.returncode == 0, shown.stderr
     folder = tmp_path / "copy"
-    assert find_project(folder).mask.keys() == {"people.email", "people.note"}
+    masks = find_project(folder).mask
+    assert {name: rule.rule for name, rule in masks.items()} == {
+        "people.email": "email",
+        "people.note": "text",
+        "people.phone": "keep",
+    }
+    assert any(line.endswith("as they are: people.phone") for line in shown.stdout.splitlines())
     assert not [path for path in folder.rglob("*") if path.is_file() and b"canary" in path.read_bytes()]
     secret = (folder / ".env").read_text().strip().partition("=")[2]
     assert len(secret) == 64

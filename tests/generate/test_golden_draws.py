@@ -57,6 +57,10 @@ GOLDEN: dict[str, tuple[Callable[[Rows], pl.Series], str]] = {
         lambda rows: rows.quantiles("a", [0, 10**4, 3 * 10**4], minimum=rows.number()),
         "b6c25773d2f60e18",
     ),
+    "quantiles, ascending": (
+        lambda rows: rows.items("i", rows.integers("n", 0, 4)).quantiles("a", [0, 9, 10**6], ascending=True),
+        "69ae1bdb0cb669f5",
+    ),
     "quantiles of moments": (
         lambda rows: rows.quantiles("a", ["2020-01-01", "2020-03-01T12:00:00", "2024-01-01"], minimum=START),
         "4d2a3810f5f99211",

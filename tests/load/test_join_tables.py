@@ -11,7 +11,7 @@ import pytest
 from snapseed import LoadRequest, Mode, load_snapshot, verify_snapshot
 from snapseed.errors import LoadError, SchemaError
 from tests.conftest import Sandbox
-from tests.load.shapes import fix_of, mentions
+from tests.load.shapes import mentions
 from tests.projects.state import generated
 
 KEYS = "SELECT film_id::text, actor_id::text FROM film_actor ORDER BY film_id, actor_id"
@@ -103,13 +103,14 @@ def test_an_append_adds_to_existing_rows(films: Sandbox) -> None:
     ],
 )
 def test_an_upsert_needs_a_unique_index_over_just_these_columns(films: Sandbox, index: str, problem: str) -> None:
-    """In any order, but not over more columns. The SQL in the error creates it."""
+    """In any order, but not over more columns. A table without one is only filled if it is empty."""
     schema = (films.folder / "generators" / "schema.sql").read_text()
     execute(films, schema.replace("PRIMARY KEY (hall, number)", index))
+    request = LoadRequest(mode=Mode.UPSERT, only=["seats"])
+    load_snapshot(films.project, films.environment(), request)
+    assert verify_snapshot(films.project, films.environment(), only=["seats"]).agrees
+    execute(films, "UPDATE seats SET label = 'other'")
     with pytest.raises(SchemaError) as caught:
-        load_snapshot(films.project, films.environment(), LoadRequest(mode=Mode.UPSERT, only=["seats"]))
+        load_snapshot(films.project, films.environment(), request)
     assert mentions(str(caught.value), problem)
-    if "DEFERRABLE" not in index:
-        execute(films, fix_of(caught.value))
-        load_snapshot(films.project, films.environment(), LoadRequest(mode=Mode.UPSERT, only=["seats"]))
-        assert verify_snapshot(films.project, films.environment(), only=["seats"]).agrees
+    assert "SQL" not in str(caught.value.next_step)

@@ -40,11 +40,14 @@ CREATE TABLE empty_one (id integer PRIMARY KEY);
 
 
 def test_kept_rows_are_exactly_those_of_the_table(init: Init, connection: Connection) -> None:
-    """Whatever the types of key and columns. Others refer to them."""
+    """Whatever the types of key and columns. Others refer to them, and a load leaves them where they are."""
     project = init(KINDS, "--keep-small")
     before = connection.execute("SELECT xmin, k FROM kinds k ORDER BY id, on_day").fetchall()
     assert 'return rows.from_pool("kinds")' in module(project, "kinds")
     assert 'rows.choice("kind", kinds["label"])' in module(project, "of_kinds")
+    load(project)
+    assert connection.execute("SELECT xmin, k FROM kinds k ORDER BY id, on_day").fetchall() == before
+    assert "already loaded" in project.run("load", "dev", "--if-changed", check=True).stdout
     connection.execute("TRUNCATE kinds, of_kinds RESTART IDENTITY")
     load(project)
     rows = connection.execute("SELECT k FROM kinds k ORDER BY id, on_day").fetchall()

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import psycopg
 import pytest
 
-from snapseed.scaffold.modules import Origin, project_files
-from snapseed.scaffold.plan import plan_project
-from snapseed.scaffold.schema import read_schema
-from snapseed.scaffold.trial import answer
+from snapseed.scaffold.project import Scaffold, ScaffoldRequest, scaffold_project
 from tests.conftest import Connection, Sandbox, new_database
 
 # Every value that must not be written begins with "Private"; numbers of people are 77,7xx and their days in 1977.
@@ -32,16 +27,17 @@ INSERT INTO customers SELECT g, 'Private ' || g, CASE WHEN g % 10 < 7 THEN 'free
 INSERT INTO orders SELECT g, 1 + g % 250, CASE WHEN g % 3 = 0 THEN 'large' ELSE 'small' END::size, g / 8.0,
     timestamp '2023-01-01' + g * interval '1 hour', timestamp '2023-01-01' + g * interval '1 hour 7 seconds'
     FROM generate_series(1, 1000) g;
+CREATE TABLE visits (id integer PRIMARY KEY); INSERT INTO visits VALUES (1);
 ANALYZE customers, orders;
 """
 
 
 @dataclass(frozen=True)
 class Shop:
-    """The text of modules by entity, with statistics and without, and a connection to a database with their rows."""
+    """What init makes of the tables, with statistics and without, and a connection to a database with its rows."""
 
-    modules: Mapping[str, str]
-    plain: Mapping[str, str]
+    made: Scaffold
+    plain: Scaffold
     connection: Connection
 
     def is_true(self, condition: str, table: str = "customers") -> bool:
@@ -55,19 +51,13 @@ def shop(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop
     """A project for tables that hold rows, whose own rows replace those."""
     with new_database(server) as url, psycopg.connect(url, autocommit=True) as connection:
         connection.execute(SHOP.encode())
-        modules, plain = (modules_of(connection, with_statistics=given) for given in (True, False))
+        plain = scaffold_project(ScaffoldRequest(url, include_filled=True, statistics=False))
+        made = scaffold_project(ScaffoldRequest(url, include_filled=True))
         project = Sandbox(tmp_path_factory.mktemp("shop"), "")
         project.run("init", "--from-database", url, ".", "--include-filled", check=True)
         project.run("generate", "--scale", "500", "--quiet", check=True)
         project.run("load", "dev", "--yes", "--quiet", check=True)
-        yield Shop(modules, plain, connection)
-
-
-def modules_of(connection: Connection, *, with_statistics: bool) -> dict[str, str]:
-    """The text of each module, by entity."""
-    tables = read_schema(connection, with_statistics=with_statistics)
-    files = project_files(plan_project(tables, partial(answer, connection)), Origin("postgresql:///shop"))
-    return {Path(name).stem: text for name, text in files.items()}
+        yield Shop(made, plain, connection)
 
 
 FACTS = {
@@ -90,8 +80,12 @@ ORDERS = {
     "no label that is not used": "count(*) FILTER (WHERE size = 'unused') = 0"
     " AND avg((size = 'large')::int) BETWEEN 0.28 AND 0.39",
     "floating point": "max(grams) BETWEEN 120 AND 125.1",
+    "in the order of the keys": "bool_and(placed_at >= earlier) AND count(earlier) > 500",
     "an order that a check asks for": "bool_and(paid_at >= placed_at) AND max(paid_at) < '2023-03-01'",
 }
+
+OF_PARENT = """(SELECT *, count(*) OVER own AS counted, lag(placed_at) OVER (own ORDER BY id) AS earlier FROM orders
+                WINDOW own AS (PARTITION BY customer_id)) AS o"""
 
 
 @pytest.mark.parametrize("fact", FACTS)
@@ -103,19 +97,28 @@ def test_columns_are_shaped_as_in_the_source(shop: Shop, fact: str) -> None:
 @pytest.mark.parametrize("fact", ORDERS)
 def test_children_are_as_many_and_look_as_in_the_source(shop: Shop, fact: str) -> None:
     """Their number for each parent included."""
-    assert shop.is_true(ORDERS[fact], "(SELECT *, count(*) OVER (PARTITION BY customer_id) counted FROM orders) o")
+    assert shop.is_true(ORDERS[fact], OF_PARENT)
 
 
 def test_no_personal_value_is_written(shop: Shop) -> None:
     """Neither texts, nor codes that look personal, nor numbers and dates of columns with such a name."""
-    written = "\n".join(shop.modules.values())
+    written = "\n".join(shop.made.files.values()).replace("example.com", "")
     for value in ("Private", "77", "1977", "example.org"):
-        assert value not in written.replace("example.com", "")
+        assert value not in written
 
 
 def test_a_comment_says_what_a_column_takes_from_the_source(shop: Shop) -> None:
     """One for each such column, and none if statistics are not used."""
     for line in ("as in the source: 2 values", "as in the source: 1 to 9801, 25.0% NULL", "80.0% true"):
-        assert line in shop.modules["customers"]
-    assert "as in the source" not in "".join(shop.plain.values())
-    assert "quantiles" not in "".join(shop.plain.values())
+        assert line in shop.made.files["generators/customers.py"]
+    plain = "".join(shop.plain.files.values())
+    assert "as in the source" not in plain
+    assert "quantiles" not in plain
+
+
+def test_tables_without_statistics_are_named(shop: Shop) -> None:
+    """Unless nobody wants any."""
+    (remark,) = (remark for remark in shop.made.remarks if "ANALYZE" in remark)
+    assert "visits" in remark
+    assert "orders" not in remark
+    assert not any("ANALYZE" in remark for remark in shop.plain.remarks)

@@ -77,11 +77,13 @@ def prepare_masks(
         _require_secret(secret or "")
 
     def ready(rules: Mapping[Place, MaskRule]) -> tuple[Masks, list[str]]:
+        """The masks, and what is wrong with values that they make."""
         bound, problems = _bound(connection, facts, rules, project, secret or "")
         masks = _masks(facts, bound, tables)
         return masks, [*problems, *_unmet(connection, facts, masks, is_check=is_check)]
 
     def problems_with(proposed: Mapping[str, MaskRule]) -> list[str]:
+        """What is wrong with the project's rules and these, each problem after the name of its column."""
         rules, problems = assign(facts, {**project.mask, **proposed})
         return problems or ready(rules)[1]
 

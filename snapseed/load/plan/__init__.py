@@ -44,6 +44,37 @@ class ColumnContents:
 
 
 @dataclass(frozen=True)
+class LeftTable:
+    """A table of the snapshot that the load does not touch, and why. `agrees`: it holds exactly the rows already."""
+
+    entity: str
+    table: TableName
+    reason: str
+    agrees: bool
+
+
+@dataclass(frozen=True)
+class RowChanges:
+    """How many rows of a table a repair deletes, updates and inserts.
+
+    `moved` are those among the deleted ones that it inserts again with other values, and `columns` those that it
+    updates.
+    """
+
+    deleted: int = 0
+    updated: int = 0
+    inserted: int = 0
+    moved: int = 0
+    columns: frozenset[str] = frozenset()
+
+    @property
+    def commands(self) -> frozenset[str]:
+        """The commands that change these rows."""
+        counts = {"DELETE": self.deleted, "UPDATE": self.updated, "INSERT": self.inserted}
+        return frozenset(name for name, count in counts.items() if count)
+
+
+@dataclass(frozen=True)
 class Prepared:
     """Everything that was read before the load is planned.
 
@@ -52,7 +83,8 @@ class Prepared:
     what earlier loads have put into tables, and `changed` are those of them in which others have written since.
     `problems` were found while reading. `dropped` are the tables outside the snapshot that are gone. `restoration` is
     what comes back besides rows. `capture` is there if the snapshot was captured. `trees` are the partitioned tables by
-    entity name, if the load may use several `connections`.
+    entity name, if the load may use several `connections`. `left` are the tables that hold the rows already. `changes`
+    are those of a repair, by entity name.
     """
 
     entities: Sequence[EntityRecord]
@@ -73,6 +105,8 @@ class Prepared:
     environment: str = ""
     connections: int = 1
     trees: Mapping[str, TreeFacts] = field(default_factory=dict)
+    left: tuple[LeftTable, ...] = ()
+    changes: Mapping[str, RowChanges] = field(default_factory=dict)
 
     @property
     def compression(self) -> str | None:
@@ -132,7 +166,7 @@ class TablePlan(EmptiedTable):
     Long values of `uncompressed` columns are stored as they are. `staged`: the rows go into a temporary table first,
     and are merged from there. `postponed` are constraints that its rows may break, added after the rows are in.
     `defers`: some of its foreign keys are checked only then. `parallel` is there if the table is filled over several
-    connections. COPY takes the rows of `slices`, or all.
+    connections. COPY takes the rows of `slices`, or all. `not_compared` are columns that the snapshot lacks.
     """
 
     entity: EntityRecord
@@ -149,6 +183,7 @@ class TablePlan(EmptiedTable):
     defers: bool
     parallel: ParallelPlan | None = None
     slices: tuple[Slice, ...] | None = None
+    not_compared: tuple[str, ...] = ()
 
     @property
     def rebuilt(self) -> list[str]:
@@ -169,10 +204,12 @@ class Setting:
 class LoadPlan:
     """The tables in the order in which they are loaded.
 
-    `recreate`: all schemas are dropped before, as was asked. `dropped` are the tables in them that the snapshot lacks.
+    Those that are `left` stay as they are. `recreate`: all schemas are dropped before, as was asked. `dropped` are the
+    tables in them that the snapshot lacks.
     """
 
     tables: tuple[TablePlan, ...]
+    left: tuple[LeftTable, ...] = ()
     mode: Mode = Mode.REPLACE
     children: tuple[ChildPlan, ...] = ()
     settings: tuple[Setting, ...] = ()
@@ -194,6 +231,7 @@ class TableSet:
     `tables` are in load order, by oid. `truncated` are emptied by TRUNCATE; `truncatable` are those that would be if
     the role were granted TRUNCATE on the tables that it cannot empty at all. `logged` says by oid why a table cannot
     become unlogged. `stores_uncompressed`: the server has only the slow way to compress long values, so avoid it.
+    `changes` are those of a repair, by oid.
     """
 
     request: LoadRequest
@@ -204,6 +242,7 @@ class TableSet:
     logged: Mapping[int, str]
     stores_uncompressed: bool
     restoration: Restoration
+    changes: Mapping[int, RowChanges]
 
     @classmethod
     def of(
@@ -227,6 +266,7 @@ class TableSet:
             _logged(tables, truncated),
             stores_uncompressed=prepared.is_embedded and prepared.compression == "pglz",
             restoration=prepared.restoration,
+            changes={prepared.facts[name].oid: changes for name, changes in prepared.changes.items()},
         )
 
     def deletes_from(self, facts: TableFacts) -> bool:
@@ -234,6 +274,13 @@ class TableSet:
         if self.request.mode is not Mode.REPLACE or facts.oid in self.truncated:
             return False
         return "DELETE" in facts.privileges or facts.oid not in self.truncatable
+
+    def commands(self, facts: TableFacts) -> frozenset[str]:
+        """The commands other than COPY and TRUNCATE that change rows of the table."""
+        if self.request.mode is Mode.UPSERT:
+            return frozenset({"INSERT", "UPDATE"})
+        deletes = frozenset({"DELETE"}) if self.deletes_from(facts) else frozenset[str]()
+        return self.changes.get(facts.oid, RowChanges()).commands | deletes
 
     def is_later(self, key: ForeignKeyFacts, than: int) -> bool:
         """Whether the table that `key` refers to is loaded after table `than`."""

@@ -35,9 +35,9 @@ def require_consent(prepared: Prepared, request: LoadRequest, environment: Envir
             next_step="leave the table out by naming the others with --only",
         )
     if request.mode is not Mode.APPEND:
-        upsert = request.mode is Mode.UPSERT
-        ours = {name for name, table in filled.items() if not upsert or table.replaced or table.upserted}
-        require_ours(tables, ours - prepared.changed, identity, environment, consent=request.consent)
+        if request.mode is Mode.REPAIR:
+            tables = [prepared.facts[name] for name, found in prepared.changes.items() if found.commands - {"INSERT"}]
+        require_ours(tables, filled.keys() - prepared.changed, identity, environment, consent=request.consent)
         return
     twice = [
         f"{facts.name} ({len(again)} of {len(entity.files)} parts)"

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from snapseed.load.plan import TableSet
+from snapseed.load.plan import RowChanges, TableSet
 from snapseed.load.request import Mode
 from snapseed.postgres.catalog import ForeignKeyFacts, IndexFacts, TableFacts
 from snapseed.postgres.fit import Problem, problem
-from snapseed.snapshot.manifest import EntityRecord
+from snapseed.snapshot.manifest import EntityRecord, names_of
 
 
 def choose_rebuild(
@@ -35,22 +35,22 @@ def choose_rebuild(
     return indexes, tuple(free), reasons
 
 
-def keys_to_later_rows(facts: TableFacts, load: TableSet) -> list[ForeignKeyFacts]:
-    """The foreign keys that refer to rows that come later and that cannot be dropped. They must be deferred."""
-    return [
-        key
+def keys_to_defer(facts: TableFacts, load: TableSet) -> dict[ForeignKeyFacts, str]:
+    """The foreign keys that do not hold before all rows are in, and why. They cannot be dropped, so are deferred."""
+    return {
+        key: why
         for key in facts.foreign_keys
-        if key.is_checked and load.is_later(key, facts.oid) and (key.keep_reason or not facts.owned)
-    ]
+        if key.is_checked and (key.keep_reason or not facts.owned) and (why := _broken_meanwhile(key, facts, load))
+    }
 
 
 def deferral_problems(load: TableSet) -> Iterator[Problem]:
-    """The `keys_to_later_rows` that cannot be deferred either."""
+    """The `keys_to_defer` that are not deferrable."""
     for _, facts in load.tables.values():
-        for key in keys_to_later_rows(facts, load):
+        for key, why in keys_to_defer(facts, load).items():
             if not key.deferrable:
                 obstacle = key.keep_reason if facts.owned else "the role does not own the table"
-                text = f"foreign key {key.name} of {facts.name} refers to later rows and cannot be dropped: {obstacle}"
+                text = f"foreign key {key.name} of {facts.name} cannot be dropped, but {why}: {obstacle}"
                 fix, name = "ALTER TABLE {} ALTER CONSTRAINT {} DEFERRABLE", sql.Identifier(key.name)
                 yield problem(text, fix, facts.name.identifier(), name) if facts.kind == "r" else Problem(text)
 
@@ -70,6 +70,8 @@ def _not_worthwhile(entity: EntityRecord, facts: TableFacts, load: TableSet) -> 
     """Why it does not pay: a rebuild costs time for every row of the table, keeping it only for the new rows."""
     if load.request.mode is Mode.UPSERT:
         return "an upsert finds its rows by them"
+    if load.request.mode is Mode.REPAIR:
+        return "only rows that differ are changed"
     if entity.rows < load.rebuild_rows:
         return f"fewer than {load.rebuild_rows:,} rows"
     if load.request.mode is Mode.APPEND and entity.rows < facts.estimated_rows:
@@ -85,12 +87,34 @@ def _dropped_indexes(oid: int, load: TableSet) -> Iterator[IndexFacts]:
 
 
 def _in_the_way(key: ForeignKeyFacts, facts: TableFacts, load: TableSet) -> str | None:
-    if key.is_checked and load.is_later(key, facts.oid):
-        return "it refers to later rows"
+    if key.is_checked and (why := _broken_meanwhile(key, facts, load)):
+        return why
     if key.references in load.tables and any(
         index.oid == key.index for index in _dropped_indexes(key.references, load)
     ):
         return f"it depends on an index of {key.references_name} that is rebuilt"
+    return None
+
+
+def _broken_meanwhile(key: ForeignKeyFacts, facts: TableFacts, load: TableSet) -> str | None:
+    """Why the key does not hold before all rows are in.
+
+    A repair first deletes rows, of the tables that refer to others before those of these; then it inserts and updates.
+    """
+    is_later = load.is_later(key, facts.oid)
+    if load.request.mode is not Mode.REPAIR:
+        return "it refers to later rows" if is_later else None
+    mine = load.changes.get(facts.oid, RowChanges())
+    for oid in key.targets & load.changes.keys():
+        entity, theirs = load.tables[oid][0], load.changes[oid]
+        if theirs.moved:
+            return f"rows of {key.references_name} are deleted and inserted again"
+        if theirs.deleted and not mine.columns.isdisjoint(key.columns):
+            return f"rows that refer to deleted rows of {key.references_name} get other values later"
+        if theirs.deleted and theirs.inserted and {*key.target_columns} != {*names_of(entity.key)}:
+            return f"rows of {key.references_name} that it refers to may be inserted again"
+        if is_later and mine.commands and theirs.commands:
+            return "it refers to later rows"
     return None
 
 

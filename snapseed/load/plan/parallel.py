@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from snapseed.load.plan import Prepared, TableSet
-from snapseed.load.plan.indexes import keys_to_later_rows
+from snapseed.load.plan.indexes import keys_to_defer
 from snapseed.load.plan.shares import ParallelPlan, shares_by_bounds, shares_by_size
 from snapseed.load.request import LoadSettings, Mode
 from snapseed.postgres.catalog import TableFacts
@@ -85,5 +85,5 @@ def _obstacles(
     yield from (f"partition {found.name}: {found.obstacle}" for found in tree.partitions if found.obstacle)
     names = {column.name for column in entity.columns}
     yield from (f"the snapshot lacks its identity column {name}" for name in tree.identity if name not in names)
-    yield from (f"foreign key {key.name} refers to later rows" for key in keys_to_later_rows(facts, load))
+    yield from (f"foreign key {key.name} refers to later rows" for key in keys_to_defer(facts, load))
     yield from (f"its constraint {found.name} is not validated" for found in load.restoration.postponed(facts.oid))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from snapseed.load.plan import (
     ChildPlan,
     ColumnPlan,
     Emptying,
+    LeftTable,
     LoadPlan,
     Prepared,
     Setting,
@@ -15,14 +17,20 @@ from snapseed.load.plan import (
     TableSet,
     referenced_first,
 )
-from snapseed.load.plan.indexes import choose_rebuild, keys_to_later_rows
+from snapseed.load.plan.indexes import choose_rebuild, keys_to_defer
 from snapseed.load.plan.parallel import Way, choose_ways
-from snapseed.load.plan.requirements import require_loadable
+from snapseed.load.plan.requirements import refused_upserts, require_loadable
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.postgres.catalog import RuleFacts, TableFacts, TriggerFacts
-from snapseed.postgres.fit import type_of
+from snapseed.postgres.fit import not_compared, type_of
 from snapseed.snapshot.manifest import Column, EntityRecord
 
+# What happens to the rows of a table that is not emptied.
+_STAYING = {
+    Mode.APPEND: "rows are added to the existing ones",
+    Mode.UPSERT: "rows go through a temporary table and replace rows that have the same key and differ",
+    Mode.REPAIR: "only rows that differ are changed",
+}
 # In its compressed Parquet file. PostgreSQL compresses rows of 2 kB and more.
 _WIDE_ROW_BYTES = 300
 
@@ -35,6 +43,9 @@ def plan_load(
     Raises `SchemaError` that lists all at once why the tables do not fit and which privileges the role lacks, and
     `UsageError` if rows refer to an empty table outside the load.
     """
+    refused = refused_upserts(prepared) if request.mode is Mode.UPSERT else {}
+    left = [LeftTable(name, prepared.facts[name].name, why, agrees=False) for name, why in refused.items()]
+    prepared = replace(prepared, entities=[entity for entity in prepared.entities if entity.name not in refused])
     present = [entity for entity in prepared.entities if entity.name in prepared.facts]
     order = [facts.oid for facts in referenced_first([prepared.facts[entity.name] for entity in present])]
     entities = sorted(present, key=lambda entity: order.index(prepared.facts[entity.name].oid))
@@ -43,6 +54,7 @@ def plan_load(
     ways = choose_ways(entities, prepared, load, settings)
     return LoadPlan(
         tables=tuple(_plan_table(entity, prepared.facts[entity.name], load, ways[entity.name]) for entity in entities),
+        left=(*prepared.left, *left),
         mode=request.mode,
         children=tuple(
             _plan_child(child, load, prepared.rows_lost.get(child.oid))
@@ -63,13 +75,15 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet, way: Wa
     indexes, foreign_keys, rebuild_reasons = choose_rebuild(entity, facts, load)
     make_unlogged, unlogged_reasons = _choose_logging(facts, load)
     uncompressed, storage_reasons = _choose_storage(entity, facts, load)
-    disables_rules = facts.owned and (empty_by is Emptying.DELETE or load.request.mode is Mode.UPSERT)
-    triggers, rules, off_reasons = _choose_off(facts, rules=disables_rules)
-    deferred = [key.name for key in keys_to_later_rows(facts, load)]
+    triggers, rules, off_reasons = _choose_off(facts, rules=facts.owned and bool(load.commands(facts)))
+    deferred = keys_to_defer(facts, load)
     names = {column.name for column in columns}
     postponed, captured = load.restoration.postponed(facts.oid), load.restoration.sequences
     filling = [sequence for sequence in facts.sequences if sequence.column in names]
     sequences = tuple(sequence for sequence in filling if (sequence.schema, sequence.name) not in captured)
+    if load.request.mode is Mode.REPAIR:
+        # As a script has them: in one statement, which is no other for their owner.
+        sequences = tuple(replace(sequence, may_alter=False) for sequence in sequences)
     return TablePlan(
         entity=entity,
         table=facts.name,
@@ -77,7 +91,7 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet, way: Wa
         binary=binary,
         empty_by=empty_by,
         freeze=freeze,
-        staged=load.request.mode is Mode.UPSERT,
+        staged=load.request.mode is Mode.UPSERT and facts.has_rows,
         make_unlogged=make_unlogged,
         uncompressed=uncompressed,
         drop_indexes=indexes,
@@ -94,7 +108,7 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet, way: Wa
             *unlogged_reasons,
             *storage_reasons,
             *rebuild_reasons,
-            *(f"foreign key {name} is checked after all rows are in: it refers to later rows" for name in deferred),
+            *(f"foreign key {key.name} is checked after all rows are in: {why}" for key, why in deferred.items()),
             *(f"{found.name} is added after the rows are in: it is not validated" for found in postponed),
             *off_reasons,
             *(f"sequence {found.name} is set as it was captured" for found in filling if found not in sequences),
@@ -106,6 +120,7 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet, way: Wa
         ),
         defers=bool(deferred),
         parallel=way.parallel,
+        not_compared=not_compared(entity, facts),
     )
 
 
@@ -117,13 +132,9 @@ def _plan_child(facts: TableFacts, load: TableSet, rows: int | None) -> ChildPla
 
 def _choose_emptying(facts: TableFacts, load: TableSet) -> tuple[Emptying, str]:
     """TRUNCATE if nothing is in the way, otherwise DELETE."""
-    if load.request.mode is Mode.APPEND:
-        return Emptying.NOTHING, "not emptied: rows are added to the existing ones"
-    if load.request.mode is Mode.UPSERT:
-        return (
-            Emptying.NOTHING,
-            "not emptied: rows go through a temporary table and replace rows that have the same key and differ",
-        )
+    if load.request.mode is not Mode.REPLACE:
+        is_empty = load.request.mode is Mode.UPSERT and not facts.has_rows
+        return Emptying.NOTHING, f"not emptied: {_STAYING[Mode.APPEND if is_empty else load.request.mode]}"
     if facts.oid in load.truncated:
         return Emptying.TRUNCATE, "emptied by TRUNCATE: nothing outside this load refers to it"
     if "TRUNCATE" not in facts.privileges:

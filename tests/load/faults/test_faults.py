@@ -63,7 +63,7 @@ FAULTS = {
         "UPDATE customers SET mood = 'glad'; ALTER TABLE customers ALTER mood SET NOT NULL",
         SchemaError,
         2,
-        ("customers.mood is NOT NULL, and NULL in", 'ALTER COLUMN "mood" DROP NOT NULL;'),
+        ("customers.mood is NOT NULL, and NULL in", "draw no NULL for customers.mood"),
     ),
     "label that an enum lacks": Fault(
         "UPDATE customers SET mood = NULL; ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'",

@@ -1,0 +1,259 @@
+"""Make a database equal to its snapshot: change exactly the rows that differ, in one transaction or by a script.
+
+A repair is guarded, locked, verified and recorded as a load is, by the steps of `snapseed.load`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+
+from snapseed.config import Environment, Project
+from snapseed.diff.compare import Bools, differing_columns
+from snapseed.diff.pairs import Pair
+from snapseed.diff.rows import Difference
+from snapseed.diff.sides import entity_table
+from snapseed.diff.statements import Rows, Script, Server, change_rows, is_keyed, stage
+from snapseed.diff.tables import SnapshotTable
+from snapseed.errors import SnapseedError, UsageError
+from snapseed.events import Advanced, Listener, ignore, phase, phase_seconds, recorded
+from snapseed.load.encode import encode_text
+from snapseed.load.execute import record, set_sequences, verify_rows
+from snapseed.load.outcome import LoadReport, failed
+from snapseed.load.plan import LoadPlan, Prepared, RowChanges, TablePlan
+from snapseed.load.plan.consent import require_consent
+from snapseed.load.plan.tables import plan_load
+from snapseed.load.prepare import LoadSession, prepare, read_facts
+from snapseed.load.request import LoadRequest, LoadSettings, Mode
+from snapseed.load.snapshot import over_connection, transaction, without_queued
+from snapseed.load.unchanged import count_changes
+from snapseed.postgres import query
+from snapseed.postgres.catalog import TableFacts, read_rows
+from snapseed.postgres.copy_out import UnstorableError
+from snapseed.postgres.locks import reading
+from snapseed.servers.targets import resolve_target
+from snapseed.snapshot.arrow import in_one_piece
+from snapseed.snapshot.manifest import Manifest
+from snapseed.snapshot.store import Snapshot, snapshot_of
+
+# More bytes of staged rows than these wait in a file.
+_SPOOLED_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class RepairRequest:
+    """What to repair: `only` names entities, all if it is empty.
+
+    `dry_run` only counts the rows. With a `script`, the statements go to this file instead. `consent` is the user's yes
+    to losing rows that snapseed did not load.
+    """
+
+    only: Sequence[str] = ()
+    dry_run: bool = False
+    script: Path | None = None
+    consent: bool = False
+
+
+@dataclass(frozen=True)
+class EntityRepair:
+    """How many rows of a table were deleted, updated and inserted.
+
+    A row that gets another value in a column of a unique index is deleted and inserted.
+    """
+
+    entity: str
+    table: str
+    deleted: int
+    updated: int
+    inserted: int
+
+
+@dataclass(frozen=True)
+class RepairReport:
+    """What a repair changed; with `dry_run` or a `script`, what it would change. Tables that agree are left out."""
+
+    environment: str
+    target: str
+    source: str
+    manifest: Manifest
+    dry_run: bool
+    script: Path | None
+    entities: tuple[EntityRepair, ...]
+    phases: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """All phases together."""
+        return sum(self.phases.values())
+
+    @property
+    def rows(self) -> int:
+        """How many rows are changed."""
+        return sum(each.deleted + each.updated + each.inserted for each in self.entities)
+
+
+def repair_snapshot(
+    project: Project, environment: Environment, request: RepairRequest = RepairRequest(), listener: Listener = ignore
+) -> RepairReport:
+    """Make the database of an environment equal to its snapshot.
+
+    Raises what `load_snapshot` raises. The error says how it left the database: unchanged, unless the answer to the
+    commit was lost. `UsageError` if the script cannot be written.
+    """
+    target, snapshot = resolve_target(project, environment), snapshot_of(environment)
+    manifest, settings = snapshot.manifest, LoadSettings()
+    asked = LoadRequest(only=request.only, mode=Mode.REPAIR, consent=request.consent)
+    asked, queued = without_queued(asked, project, environment, manifest)
+    events, tell = recorded(listener)
+    if request.dry_run or request.script is not None:
+        with _file(request.script) as file, phase(tell, "comparing"), reading(target, "comparing", tell) as connection:
+            prepared = Prepared(manifest.chosen(asked.only), read_facts(connection, manifest.entities))
+            tables, script = plan_load(prepared, asked).tables, Script(connection, file)
+            script.begin(tables, f"make {target.described} equal to snapshot {manifest.name}")
+            prepared = _compared(script, snapshot, prepared, tables, tell)
+            plan = plan_load(prepared, asked)
+            change_rows(script, plan, prepared)
+            script.verify(plan.tables)
+            set_sequences(script, _inserting(plan, prepared), by_alter=False)
+            script.execute("COMMIT")
+    else:
+        report = LoadReport(environment.name, target.described, target.source, manifest, dry_run=False)
+        try:
+            with over_connection(target, tell, "connecting") as (session, heard):
+                prepared = _repair(
+                    LoadSession(project, environment, snapshot, target, asked, settings, queued, session, heard)
+                )
+        except (SnapseedError, KeyboardInterrupt) as exc:
+            error = failed(exc, report.after(events), only=())
+            raise error from (exc.__cause__ if error is exc else exc)
+    entities = tuple(
+        EntityRepair(name, str(prepared.facts[name].name), each.deleted, each.updated, each.inserted)
+        for name, each in prepared.changes.items()
+        if each.commands
+    )
+    where = environment.name, target.described, target.source, manifest
+    return RepairReport(*where, request.dry_run, request.script, entities, phase_seconds(events))
+
+
+def _repair(session: LoadSession) -> Prepared:
+    """The transaction. Returns what was found and changed."""
+    connection, request, server = session.connection, session.request, Server(session.connection)
+    with transaction(session):
+        prepared = prepare(session)
+        with session.phase("comparing"):
+            tables = plan_load(prepared, request).tables
+            prepared = _compared(server, session.snapshot, prepared, tables, session.listener)
+        with session.phase("planning"):
+            plan = plan_load(prepared, request)
+            require_consent(prepared, request, session.environment, session.snapshot.manifest.identity)
+        session.listener(plan)
+        changed = {name: each for name, each in prepared.changes.items() if each.commands}
+        if not changed:
+            return prepared
+        counts = Counter({str(table.table): count_changes(connection, table.table) for table in plan.tables})
+        with session.phase("changing rows"):
+            change_rows(server, plan, prepared)
+        for name, each in changed.items():
+            counts[str(prepared.facts[name].name)] += each.deleted + each.updated + each.inserted
+        # The others were read after the locks were taken.
+        agreeing = {entity.name: entity.digest() for entity in prepared.entities if entity.name not in changed}
+        verify_rows(session, plan, agreeing, {})
+        record(session, prepared, plan, counts, {})
+        with session.phase("setting sequences"):
+            set_sequences(connection, _inserting(plan, prepared), by_alter=False)
+    return prepared
+
+
+def _inserting(plan: LoadPlan, prepared: Prepared) -> LoadPlan:
+    """The plan for those tables that get rows, and so may be ahead of their sequences."""
+    return replace(plan, tables=tuple(table for table in plan.tables if prepared.changes[table.entity.name].inserted))
+
+
+def _compared(
+    server: Server | Script, snapshot: Snapshot, prepared: Prepared, tables: Sequence[TablePlan], listener: Listener
+) -> Prepared:
+    """Find the rows that differ, and bring them into temporary tables."""
+    fixed: dict[int, set[str]] = {}
+    oids = [prepared.facts[table.entity.name].oid for table in tables]
+    for row in read_rows(server.connection, query("fixed_columns", Path(__file__).parent), oids=oids):
+        fixed.setdefault(row["of_table"], set()).add(row["name"])
+    changes = {}
+    for number, table in enumerate(tables, 1):
+        facts = prepared.facts[table.entity.name]
+        theirs = entity_table(server.connection, table.entity, facts)
+        pair = Pair.of(table.entity.name, SnapshotTable(snapshot, table.entity), theirs)
+        changes[table.entity.name] = _staged(server, pair, table, facts, fixed.get(facts.oid, set()))
+        listener(Advanced("comparing", number, len(tables), unit="tables"))
+    return replace(prepared, changes=changes)
+
+
+def _staged(
+    server: Server | Script, pair: Pair, table: TablePlan, facts: TableFacts, fixed: Collection[str]
+) -> RowChanges:
+    """Stage the rows of a table that differ. Those whose `fixed` columns differ are moved."""
+    counts, columns, keyed = Counter[Rows](), set[str](), is_keyed(table, facts)
+    # A column with values that no snapshot holds is compared, and so has, texts.
+    texts = {column.name: column.kind() for column in pair.columns if column.type == "text"}
+    plans = [replace(column, kind=texts.get(column.name, column.kind)) for column in table.columns]
+    with ExitStack() as stack:
+        files = {rows: stack.enter_context(SpooledTemporaryFile(_SPOOLED_BYTES)) for rows in Rows}
+        try:
+            for found in pair.differences():
+                differs = differing_columns(found, pair.columns, 0.0)
+                moves = [where for name, where in differs.items() if name in fixed or not keyed]
+                moved = np.any(moves, axis=0) if moves else np.zeros(found.before.num_rows, bool)
+                columns.update(name for name, where in differs.items() if (where & ~moved).any())
+                for rows, values in _sorted(found, moved, keyed=keyed).items():
+                    arrays = [in_one_piece(values.column(column.name)) for column in plans]
+                    counts[rows] += values.num_rows
+                    files[rows].write(encode_text(arrays, plans))
+        except UnstorableError as exc:
+            return _staged(server, pair.with_texts(exc), table, facts, fixed)
+        for rows in counts:
+            if counts[rows]:
+                files[rows].seek(0)
+                stage(server, table, facts, rows, files[rows])
+    return RowChanges(
+        deleted=counts[Rows.GONE] + counts[Rows.MOVED],
+        updated=counts[Rows.CHANGED],
+        inserted=counts[Rows.NEW] + counts[Rows.MOVED],
+        moved=counts[Rows.MOVED],
+        columns=frozenset(columns),
+    )
+
+
+def _sorted(found: Difference, moved: Bools, *, keyed: bool) -> dict[Rows, pa.Table]:
+    """What is to be done with rows: the snapshot is on the left. Without a key, rows are told apart by their values."""
+    if not keyed:
+        return {
+            Rows.GONE: pa.concat_tables([found.added, found.after]),
+            Rows.NEW: pa.concat_tables([found.removed, found.before]),
+        }
+    before = {Rows.MOVED: found.before.filter(moved), Rows.CHANGED: found.before.filter(~moved)}
+    return {Rows.GONE: found.added, Rows.NEW: found.removed, **before}
+
+
+@contextmanager
+def _file(script: Path | None) -> Iterator[IO[bytes]]:
+    """The file of a script, which is there once it is complete; without one, what is written goes nowhere."""
+    partial = script.with_name(f".{script.name}.partial") if script else Path(os.devnull)
+    try:
+        with partial.open("wb") as file:
+            yield file
+        if script:
+            partial.replace(script)
+    except OSError as exc:
+        observed = exc.strerror or str(exc)
+        raise UsageError("the script cannot be written", where=str(script), observed=observed) from exc
+    finally:
+        if script:
+            partial.unlink(missing_ok=True)
