@@ -222,7 +222,8 @@ def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
 
 def _values(table: Table, conditions: Conditions) -> int:
     """How many rows a table has at most, since a column of few values is unique; 0 if there is none."""
-    alone = [few_values(table.column(index[0]), conditions) for index in table.unique if len(index) == 1]
+    whole = [index[0] for index in table.unique if len(index) == 1 and index not in table.unique_where]
+    alone = [few_values(table.column(name), conditions) for name in whole]
     return min((len(values) for values in alone if values), default=0)
 
 
