@@ -1,4 +1,4 @@
-"""Differences of a million rows, ten of them changed: against verify, reladiff, and reading both sides with polars."""
+"""Differences of a million rows, ten of them changed, against verify, reladiff and polars; repairs against loads."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from psycopg.conninfo import conninfo_to_dict
 
 from benchmarks.measure import Findings, in_seconds, seconds, spreads_in_turns
 from benchmarks.workspace import Workspace, project_of
-from snapseed import load_snapshot, verify_snapshot
+from snapseed import LoadRequest, load_snapshot, verify_snapshot
 from snapseed.capture.request import CaptureRequest
 from snapseed.capture.snapshot import capture_snapshot
 from snapseed.config import Environment, Project
 from snapseed.diff.compare import DiffReport, compare
+from snapseed.diff.repair import RepairReport, RepairRequest, repair_snapshot
 from snapseed.diff.sides import Side, database_side, snapshot_side
 from snapseed.snapshot.store import open_snapshot
 
@@ -49,6 +50,11 @@ def measure_diff(workspace: Workspace) -> Findings:
         sides: list[Side] = [*databases, *snapshots]
         _require_ten(compare(sides[left], sides[right]))
 
+    def repair() -> float:
+        with psycopg.connect(old.database, autocommit=True) as connection:
+            connection.execute(_CHANGE, {"step": rows // _CHANGED})
+        return seconds(lambda: _require_repaired(repair_snapshot(project, old, RepairRequest(consent=True))))
+
     one, both, mixed, databases_only, peer, files, read = spreads_in_turns(
         workspace.rounds,
         lambda: seconds(lambda: verify_snapshot(project, new)),
@@ -59,12 +65,18 @@ def measure_diff(workspace: Workspace) -> Findings:
         lambda: seconds(partial(diff, 2, 3)),
         lambda: seconds(lambda: _by_polars(*captured)),
     )
+    repaired, loaded = spreads_in_turns(
+        min(workspace.rounds, 3),
+        repair,
+        lambda: seconds(lambda: load_snapshot(project, old, LoadRequest(consent=True))),
+    )
     what = f"diff of {rows:,} rows, {_CHANGED} changed"
     return Findings(
         (
             in_seconds(f"{what}: a snapshot and a database", "verify of the database", mixed, one, 1.2),
             in_seconds(f"{what}: two databases", "verify of both", databases_only, both, 1.2),
             in_seconds(f"{what}: two databases", "reladiff", databases_only, peer, 0.5),
+            in_seconds(f"repair of {_CHANGED} of {rows:,} rows", "load", repaired, loaded, 0.1, digits=3),
             in_seconds(f"{what}: two snapshots", "polars: read both, anti-join", files, read, 0.1, digits=3),
         )
     )
@@ -83,6 +95,10 @@ def _captured(project: Project, environment: Environment) -> Environment:
     captured = environment.changed(snapshot=f"{environment.name}-rows", source=environment.database, sources=sources)
     capture_snapshot(project, captured, CaptureRequest(unmasked=True, schema=False))
     return captured
+
+
+def _require_repaired(report: RepairReport) -> None:
+    assert [(each.deleted, each.updated, each.inserted) for each in report.entities] == [(0, _CHANGED, 0)]
 
 
 def _require_ten(report: DiffReport) -> None:

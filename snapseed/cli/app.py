@@ -306,7 +306,7 @@ def report(
         found = None
         if against:
             sides = snapshot_side(call.environment), find_side(call.project, against)
-            found = compare(*sides, DiffRequest(limit=0), meter)
+            found = compare(*sides, DiffRequest(limit=5), meter)
         request = PageRequest(not no_samples, read_load(load_file) if load_file else None, found)
         page = make_page(call.project, call.environment, request, listener=meter)
     path = output or Path(f"{page.manifest.name}-report.html")

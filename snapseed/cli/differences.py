@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from snapseed.diff.compare import DiffReport, EntityDiff
     from snapseed.diff.repair import RepairReport
     from snapseed.diff.sides import Side
-    from snapseed.postgres.rowhash import TextKey
 
 _SIDE = "An environment, the name, folder or URL of a snapshot, REVISION:FOLDER, or the URL of a database"
 # GitHub takes 65,536 in a comment.
@@ -97,7 +96,10 @@ def diff(
         render = {"github": as_markdown, "html": as_html, "csv": as_csv}[call.output]
         console.to_stdout(render(report).rstrip("\n"))
     else:
-        call.show(_summary(report) if summary else as_text(report), document(report))
+        lines = list(_summary(report) if summary else as_text(report))
+        if right is None and not all(entity.agrees for entity in report.entities):
+            lines.append(f"next: snapseed diff {call.of(left).environment.name} --repair --dry-run")
+        call.show(lines, document(report))
     raise typer.Exit(0 if report.agrees else 1)
 
 
@@ -130,6 +132,8 @@ def _sides(call: Call, left: str | None, right: str | None) -> tuple[Side, Side]
 
 def as_text(report: DiffReport) -> Iterator[str]:
     """Lines for people: for each entity what differs, with some rows."""
+    from snapseed.diff.compare import key_text
+
     yield from _head(report)
     for entity in report.entities:
         if entity.agrees:
@@ -143,9 +147,9 @@ def as_text(report: DiffReport) -> Iterator[str]:
         for sign, rows in (("-", entity.removed), ("+", entity.added)):
             for row in rows:
                 values = ", ".join(f"{name} {_quoted(value)}" for name, value in row.values.items())
-                yield cut(f"  {sign} {_key(row.key)}{': ' if row.key else ''}{values}")
+                yield cut(f"  {sign} {key_text(row.key)}{': ' if row.key else ''}{values}")
         for changed in entity.changed:
-            yield f"  ~ {_key(changed.key)}"
+            yield f"  ~ {key_text(changed.key)}"
             for column, (before, after) in changed.columns.items():
                 yield cut(f"      {column} - {_quoted(before)}")
                 yield cut(f"      {' ' * width_of(column)} + {_quoted(after)}")
@@ -190,28 +194,14 @@ def _hidden(entity: EntityDiff) -> int:
     return counted - len(entity.removed) - len(entity.added) - len(entity.changed)
 
 
-def _key(key: TextKey) -> str:
-    return key if isinstance(key, str) else f"({', '.join(key)})" if key else ""
-
-
 def _quoted(text: str | None) -> str:
     return "NULL" if text is None else repr(text)
-
-
-def _cells(entity: EntityDiff) -> Iterator[tuple[str, str, str, str | None, str | None]]:
-    """The kind, key, column and both values of each cell that differs."""
-    for row in entity.removed:
-        yield from (("removed", _key(row.key), column, value, None) for column, value in row.values.items())
-    for row in entity.added:
-        yield from (("added", _key(row.key), column, None, value) for column, value in row.values.items())
-    for changed in entity.changed:
-        yield from (("changed", _key(changed.key), name, *values) for name, values in changed.columns.items())
 
 
 def as_csv(report: DiffReport) -> str:
     """A line for each cell that differs, among the rows that the report names. NULL is empty, text is in quotes."""
     rows: list[tuple[str | None, ...]] = [("entity", "kind", "key", "column", "left", "right")]
-    rows += [(entity.entity, *values) for entity in report.entities for values in _cells(entity)]
+    rows += [(entity.entity, *values) for entity in report.entities for values in entity.cells()]
     rows += [(each.entity, "schema", "", each.what, each.left, each.right) for each in report.schema]
     # As PostgreSQL's COPY writes it: a text in quotes is never NULL.
     quoted = [
@@ -231,22 +221,19 @@ def as_markdown(report: DiffReport, most: int = _MOST_CHARACTERS) -> str:
     for each in different:
         counts = f"{each.removed_count:,} | {each.added_count:,} | {each.changed_count:,}"
         lines.append(f"| {cell(each.entity)} | {counts} | {cell(', '.join(each.columns))} |")
-    equal = len(report.entities) - len(different)
-    lines += ["", f"{equal} of {len(report.entities)} entities on both sides have the same rows."]
+    lines += ["", f"{len(report.entities) - len(different)} entities on both sides have the same rows."]
     room = most - sum(len(line) + 1 for line in lines)
     for each in different:
-        rows = [f"| {' | '.join(cell(cut(_shown(value))) for value in values)} |" for values in _cells(each)]
-        head = ["", f"<details><summary><code>{_escaped(each.entity)}</code></summary>", ""]
-        head += ["| | key | column | left | right |", "|---|---|---|---|---|"]
-        room -= sum(len(line) + 1 for line in head) + 80
-        fitting = rows[: sum(size <= room for size in accumulate(len(row) + 1 for row in rows))]
-        hidden = _hidden(each)
-        more = (
-            "There is no room for more." if len(fitting) < len(rows) else f"{hidden:,} more rows differ." * (hidden > 0)
-        )
+        rows = [f"| {' | '.join(cell(cut(_shown(value))) for value in values)} |" for values in each.cells()]
+        head = f"\n<details><summary><code>{_escaped(each.entity)}</code></summary>\n\n"
+        head += "| | key | column | left | right |\n|---|---|---|---|---|"
+        sizes = accumulate((len(row) + 1 for row in rows), initial=len(head) + 80)
+        fitting = rows[: max(0, sum(size <= room for size in sizes) - 1)]
+        is_cut, hidden = len(fitting) < len(rows), _hidden(each)
+        more = "There is no room for more." if is_cut else f"{hidden:,} more rows differ." * (hidden > 0)
         if fitting:
-            room -= sum(len(row) + 1 for row in fitting)
-            lines += [*head, *fitting, "", more, "", "</details>"]
+            lines.append("\n".join([head, *fitting, "", more, "", "</details>"]))
+            room -= len(lines[-1]) + 1
     return "\n".join([*lines, ""])[:most]
 
 
@@ -261,7 +248,7 @@ def as_html(report: DiffReport) -> str:
     for each in report.entities:
         counts = f"{each.removed_count:,} removed, {each.added_count:,} added, {each.changed_count:,} changed"
         more = f" ({hidden:,} more rows are not shown)" if (hidden := _hidden(each)) else ""
-        rows = [row("td", map(_shown, values)) for values in _cells(each)]
+        rows = [row("td", map(_shown, values)) for values in each.cells()]
         head = row("th", iter(["", "key", "column", "left", "right"])) if rows else ""
         parts.append(
             f"<table><caption>{_escaped(f'{each.entity}: {counts}{more}')}</caption>{head}{''.join(rows)}</table>"

@@ -21,7 +21,7 @@ from snapseed.cli import console, snapshot_text
 from snapseed.cli.layout import wrapped
 from snapseed.cli.options import Call, Verbose, in_project
 from snapseed.cli.progress import Meter
-from snapseed.config import find_project, interpolate, mask_secret, variable_of
+from snapseed.config import Project, find_project, interpolate, mask_secret, variable_of
 from snapseed.config.project import FILE_NAME
 from snapseed.config.settings import read_env_file, variable_with
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
@@ -59,6 +59,9 @@ def init(
     include_filled: Annotated[
         bool, typer.Option("--include-filled", help="Generators also for tables that hold rows.")
     ] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="With --from-database: add what a project lacks since a migration.")
+    ] = False,
     no_statistics: Annotated[
         bool, typer.Option("--no-statistics", help="Take nothing from PostgreSQL's statistics of these tables.")
     ] = False,
@@ -70,12 +73,13 @@ def init(
 ) -> None:
     """Write a starter project, into an existing repository too. Overwrites nothing."""
     with console.reporting("text", verbose=verbose):
-        _require_no_project(folder)
+        if not update:
+            _require_no_project(folder)
         if [example, from_database, capture].count(None) < 2:  # noqa: PLR2004 - of three
             names = "--example, --from-database and --capture exclude each other"
             raise UsageError(names, next_step="leave all but one of them out")
-        if from_database is None and (keep_rows or keep_small or include_filled or no_statistics):
-            names = "--keep-rows, --keep-small, --include-filled and --no-statistics need --from-database URL"
+        if from_database is None and (keep_rows or keep_small or include_filled or update or no_statistics):
+            names = "--keep-rows, --keep-small, --include-filled, --update and --no-statistics need --from-database URL"
             raise UsageError(names)
         if capture is not None:
             _capture(folder, capture)
@@ -84,12 +88,15 @@ def init(
             _write(folder, _files(name) | _files("git"))
             _show_next(folder, *_NEXT[name])
         else:
-            _write_for_database(folder, from_database, keep_rows or (), keep_small, include_filled, not no_statistics)
+            project = find_project(folder) if update else None
+            chosen = (keep_rows or (), keep_small, include_filled, not no_statistics)
+            _write_for_database(folder, from_database, project, *chosen)
 
 
 def _write_for_database(
     folder: Path,
     url: str,
+    project: Project | None,
     keep_rows: Sequence[str],
     keep_small: bool,
     include_filled: bool,
@@ -106,11 +113,22 @@ def _write_for_database(
             expected="the packages rstr and sqlglot",
             next_step="pip install 'snapseed[init]'",
         ) from exc
-    made = scaffold_project(ScaffoldRequest(url, keep_rows, keep_small, include_filled, statistics))
+    made = scaffold_project(ScaffoldRequest(url, keep_rows, keep_small, include_filled, statistics, project))
     for table, notes in made.notes.items():
         console.write(f"{table}:", *(line for note in notes for line in wrapped(f"  - {note}", " " * 4)))
     for remark in made.remarks:
         console.write(*wrapped(remark))
+    if project is not None:
+        for name, text in sorted(made.files.items()):
+            path = project.generators.parent / name
+            console.write(f"  {'added to' if path.exists() else 'wrote':<14} {name}")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        if made.files:
+            _show_next(folder, "git diff           # read what was added", "snapseed generate", "snapseed load")
+        elif not made.remarks:
+            console.write("nothing to do: the project has all tables and columns of the database")
+        return
     console.write(*wrapped(f"generators for {made.tables} tables of {made.described}:"))
     _write(folder, {**made.files, **_files("git")})
     give = ["export PGPASSWORD=PASSWORD"] * made.lacks_password
@@ -237,12 +255,11 @@ def _write_one(path: Path, text: str) -> str:
 
 
 def _show_next(folder: Path, *commands: str) -> None:
-    is_elsewhere = folder.resolve() != Path.cwd()
-    enter = [f"cd {shlex.quote(str(folder))}"] if is_elsewhere else []
     home = folder.resolve()
+    enter = [f"cd {shlex.quote(str(folder))}"] if home != Path.cwd() else []
     is_in_git = any((place / ".git").exists() for place in (home, *home.parents))
-    git = ["snapseed git setup                   # git diff shows rows"] * is_in_git
-    console.write("next:", *(f"  {line}" for line in (*enter, *commands, *git)))
+    commands += ("snapseed git setup                   # git diff shows rows",) * is_in_git
+    console.write("next:", *(f"  {line}" for line in (*enter, *commands)))
 
 
 # ── git ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -252,10 +269,9 @@ def _show_next(folder: Path, *commands: str) -> None:
 @in_project("results")
 def setup(call: Call, undo: Annotated[bool, "Remove the settings of this clone again."] = False) -> None:
     """Let `git diff`, `git log -p` and `git show` print rows, and `git merge` merge snapshots, in this clone."""
-    from snapseed.git.drivers import remove, set_up
+    from snapseed.git.drivers import set_up
 
-    done = remove(call.project) if undo else set_up(call.project)
-    advice = "commit .gitattributes; every clone needs `snapseed git setup` once, and `--undo` takes it back"
-    if undo:
-        advice = "the lines in .gitattributes stay: without these settings they do nothing"
+    done = set_up(call.project, undo=undo)
+    to_do = "commit .gitattributes; every clone needs `snapseed git setup` once, and `--undo` takes it back"
+    advice = "the lines in .gitattributes stay: without these settings they do nothing" if undo else to_do
     call.show([*(f"  {name:<24} {what}" for name, what in done.items()), advice], {"done": done})

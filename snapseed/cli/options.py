@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from snapseed.cluster.executor import ClusterExecutor
 
 
+# What a typing error must not lead to.
+_DANGEROUS = {"--yes", "--unlogged", "--recreate", "--no-verify", "--with-children", "--unmasked", "--include-filled"}
+
+
 class Commands(TyperGroup):
     """All commands. None takes an empty text: `--only "$ENTITY"` without that variable must not mean all entities."""
 
@@ -41,6 +45,21 @@ class Commands(TyperGroup):
                 name = option if option.startswith("-") else "an argument"
                 raise typer.BadParameter(f"{name} is empty; is a variable of your shell not set?", ctx)
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer does not export its class
+        """Run the command. An unknown option never suggests one that could lose something."""
+        try:
+            return super().invoke(ctx)
+        except Exception as exc:
+            # Typer does not export the class of this error either.
+            unknown: Any = exc
+            if close := getattr(exc, "possibilities", None):
+                # The closest comes first.
+                unknown.possibilities = [name for name in close if not {name, close[0]} & _DANGEROUS]
+            if getattr(exc, "option_name", None) in {"--env", "--environment"}:
+                unknown.possibilities = []
+                unknown.message += "; the environment is named without an option: snapseed load dev"
+            raise
 
 
 def environment_names(incomplete: str) -> list[str]:

@@ -103,6 +103,20 @@ class EntityDiff:
         """Whether no row differs."""
         return not (self.removed_count or self.added_count or self.changed_count)
 
+    def cells(self) -> Iterator[tuple[str, str, str, str | None, str | None]]:
+        """The kind, key, column and both values of each cell that differs, of the rows in the lists."""
+        for row in self.removed:
+            yield from (("removed", key_text(row.key), name, value, None) for name, value in row.values.items())
+        for row in self.added:
+            yield from (("added", key_text(row.key), name, None, value) for name, value in row.values.items())
+        for changed in self.changed:
+            yield from (("changed", key_text(changed.key), name, *values) for name, values in changed.columns.items())
+
+
+def key_text(key: TextKey) -> str:
+    """A key as one text; nothing where there is none."""
+    return key if isinstance(key, str) else f"({', '.join(key)})" if key else ""
+
 
 @dataclass(frozen=True)
 class DiffReport:
@@ -136,9 +150,8 @@ def compare(left: Side, right: Side, request: DiffRequest = DiffRequest(), liste
         for number, name in enumerate(names, 1):
             if name in mine and name in yours:
                 schema += _schema_differences(name, mine[name], yours[name])
-                entities.append(
-                    _compare(Pair.of(name, mine[name], yours[name], request.columns, request.keys), request)
-                )
+                pair = Pair.of(name, mine[name], yours[name], request.columns, request.keys)
+                entities.append(_compare(pair, request))
             else:
                 has = ["a table" if name in side else None for side in (mine, yours)]
                 schema.append(SchemaDifference(name, "it", *has))

@@ -22,14 +22,14 @@ from snapseed.diff.compare import Bools, differing_columns
 from snapseed.diff.pairs import Pair
 from snapseed.diff.rows import Difference
 from snapseed.diff.sides import entity_table
-from snapseed.diff.statements import Rows, Script, Server, change_rows, is_keyed, stage
+from snapseed.diff.statements import HASH, Rows, Script, Server, change_rows, is_keyed, stage, staged_columns
 from snapseed.diff.tables import SnapshotTable
 from snapseed.errors import SnapseedError, UsageError
 from snapseed.events import Advanced, Listener, ignore, phase, phase_seconds, recorded
 from snapseed.load.encode import encode_text
 from snapseed.load.execute import record, set_sequences, verify_rows
 from snapseed.load.outcome import LoadReport, failed
-from snapseed.load.plan import LoadPlan, Prepared, RowChanges, TablePlan
+from snapseed.load.plan import Prepared, RowChanges, TablePlan
 from snapseed.load.plan.consent import require_consent
 from snapseed.load.plan.tables import plan_load
 from snapseed.load.prepare import LoadSession, prepare, read_facts
@@ -42,6 +42,7 @@ from snapseed.postgres.copy_out import UnstorableError
 from snapseed.postgres.locks import reading
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.arrow import in_one_piece
+from snapseed.snapshot.hashing import row_hashes
 from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import Snapshot, snapshot_of
 
@@ -123,15 +124,14 @@ def repair_snapshot(
             plan = plan_load(prepared, asked)
             change_rows(script, plan, prepared)
             script.verify(plan.tables)
-            set_sequences(script, _inserting(plan, prepared), by_alter=False)
+            set_sequences(script, plan, by_alter=False)
             script.execute("COMMIT")
     else:
         report = LoadReport(environment.name, target.described, target.source, manifest, dry_run=False)
         try:
             with over_connection(target, tell, "connecting") as (session, heard):
-                prepared = _repair(
-                    LoadSession(project, environment, snapshot, target, asked, settings, queued, session, heard)
-                )
+                what = project, environment, snapshot, target, asked, settings, queued
+                prepared = _repair(LoadSession(*what, session, heard))
         except (SnapseedError, KeyboardInterrupt) as exc:
             error = failed(exc, report.after(events), only=())
             raise error from (exc.__cause__ if error is exc else exc)
@@ -169,13 +169,8 @@ def _repair(session: LoadSession) -> Prepared:
         verify_rows(session, plan, agreeing, {})
         record(session, prepared, plan, counts, {})
         with session.phase("setting sequences"):
-            set_sequences(connection, _inserting(plan, prepared), by_alter=False)
+            set_sequences(connection, plan, by_alter=False)
     return prepared
-
-
-def _inserting(plan: LoadPlan, prepared: Prepared) -> LoadPlan:
-    """The plan for those tables that get rows, and so may be ahead of their sequences."""
-    return replace(plan, tables=tuple(table for table in plan.tables if prepared.changes[table.entity.name].inserted))
 
 
 def _compared(
@@ -203,7 +198,8 @@ def _staged(
     counts, columns, keyed = Counter[Rows](), set[str](), is_keyed(table, facts)
     # A column with values that no snapshot holds is compared, and so has, texts.
     texts = {column.name: column.kind() for column in pair.columns if column.type == "text"}
-    plans = [replace(column, kind=texts.get(column.name, column.kind)) for column in table.columns]
+    columns_as_sent = (replace(column, kind=texts.get(column.name, column.kind)) for column in table.columns)
+    table = replace(table, columns=tuple(columns_as_sent))
     with ExitStack() as stack:
         files = {rows: stack.enter_context(SpooledTemporaryFile(_SPOOLED_BYTES)) for rows in Rows}
         try:
@@ -213,9 +209,13 @@ def _staged(
                 moved = np.any(moves, axis=0) if moves else np.zeros(found.before.num_rows, bool)
                 columns.update(name for name, where in differs.items() if (where & ~moved).any())
                 for rows, values in _sorted(found, moved, keyed=keyed).items():
-                    arrays = [in_one_piece(values.column(column.name)) for column in plans]
                     counts[rows] += values.num_rows
-                    files[rows].write(encode_text(arrays, plans))
+                    arrays = {column.name: in_one_piece(values.column(column.name)) for column in pair.columns}
+                    sent = staged_columns(table, facts, rows)
+                    if sent == [HASH]:
+                        hashes = row_hashes(list(arrays.values()), [column.kind() for column in pair.columns])
+                        arrays[HASH.name] = pa.array(hashes.view(np.int64))
+                    files[rows].write(encode_text([arrays[column.name] for column in sent], sent))
         except UnstorableError as exc:
             return _staged(server, pair.with_texts(exc), table, facts, fixed)
         for rows in counts:
@@ -228,16 +228,15 @@ def _staged(
         inserted=counts[Rows.NEW] + counts[Rows.MOVED],
         moved=counts[Rows.MOVED],
         columns=frozenset(columns),
+        as_text=frozenset(texts),
     )
 
 
 def _sorted(found: Difference, moved: Bools, *, keyed: bool) -> dict[Rows, pa.Table]:
     """What is to be done with rows: the snapshot is on the left. Without a key, rows are told apart by their values."""
     if not keyed:
-        return {
-            Rows.GONE: pa.concat_tables([found.added, found.after]),
-            Rows.NEW: pa.concat_tables([found.removed, found.before]),
-        }
+        joined = pa.concat_tables
+        return {Rows.GONE: joined([found.added, found.after]), Rows.NEW: joined([found.removed, found.before])}
     before = {Rows.MOVED: found.before.filter(moved), Rows.CHANGED: found.before.filter(~moved)}
     return {Rows.GONE: found.added, Rows.NEW: found.removed, **before}
 

@@ -90,10 +90,7 @@ class CommitSide:
     def __str__(self) -> str:
         return f"the snapshots of {self.commit}"
 
-    @property
-    def records(self) -> None:
-        """None: it is compared with another commit, which has its own."""
-        return
+    records = None  # It is compared with another commit, which has its own.
 
     @contextmanager
     def tables(self, records: Sequence[EntityRecord] | None, listener: Listener) -> Iterator[Tables]:  # noqa: ARG002 - as of a database

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import IO, LiteralString
 
 from psycopg import sql
@@ -13,14 +14,17 @@ from psycopg.abc import QueryNoTemplate
 
 from snapseed.load.copy import stage_of
 from snapseed.load.execute import build_foreign_keys, drop_indexes_and_keys
-from snapseed.load.plan import LoadPlan, Prepared, RowChanges, TablePlan
+from snapseed.load.plan import ColumnPlan, LoadPlan, Prepared, RowChanges, TablePlan
+from snapseed.postgres import query
 from snapseed.postgres.catalog import TableFacts, TableName
 from snapseed.postgres.connect import PINNED, Connection, role_search_path
 from snapseed.postgres.rowhash import row_hash
-from snapseed.snapshot.manifest import names_of
-from snapseed.snapshot.types import Family
+from snapseed.snapshot.manifest import Column, names_of
+from snapseed.snapshot.types import Family, parse_type
 
 _COPY_BYTES = 1 << 20
+# What stands for a row that has no key.
+HASH = ColumnPlan("hash", parse_type("bigint"), parse_type("bigint"), 0)
 _FAIL = sql.SQL("IF ({}) THEN RAISE EXCEPTION USING MESSAGE = {}; END IF;")
 
 
@@ -42,13 +46,13 @@ class Server:
 
     connection: Connection
 
-    def execute(self, query: QueryNoTemplate, /) -> object:
+    def execute(self, statement: QueryNoTemplate, /) -> object:
         """Run a statement."""
-        return self.connection.execute(query)
+        return self.connection.execute(statement)
 
-    def copy(self, query: sql.Composed, rows: IO[bytes]) -> None:
+    def copy(self, statement: sql.Composed, rows: IO[bytes]) -> None:
         """Send rows."""
-        with self.connection.cursor() as cursor, cursor.copy(query) as copy:
+        with self.connection.cursor() as cursor, cursor.copy(statement) as copy:
             while data := rows.read(_COPY_BYTES):
                 copy.write(data)
 
@@ -60,13 +64,14 @@ class Script:
     connection: Connection
     file: IO[bytes]
 
-    def execute(self, query: QueryNoTemplate, /) -> object:
+    def execute(self, statement: QueryNoTemplate, /) -> object:
         """Write a statement."""
-        return self.file.write((query if isinstance(query, bytes) else self._text(query)) + b";\n")
+        query = sql.SQL(statement) if isinstance(statement, str) else statement
+        return self.file.write((query if isinstance(query, bytes) else query.as_bytes(self.connection)) + b";\n")
 
-    def copy(self, query: sql.Composed, rows: IO[bytes]) -> None:
+    def copy(self, statement: sql.Composed, rows: IO[bytes]) -> None:
         """Write rows."""
-        self.execute(query)
+        self.execute(statement)
         shutil.copyfileobj(rows, self.file)
         self.file.write(b"\\.\n")
 
@@ -87,21 +92,31 @@ class Script:
         differs = sql.SQL("SELECT count(*) <> {} OR (coalesce(sum({}), 0) - {}) % 18446744073709551616 <> 0 FROM {}")
         for table in tables:
             digest, text = table.entity.digest(), f"{table.table} would not hold the rows of the snapshot"
-            hashed = row_hash(table.entity.columns)
-            fails = differs.format(digest.rows, hashed, digest.total, table.table.rows())
+            fails = differs.format(digest.rows, row_hash(table.entity.columns), digest.total, table.table.rows())
             self.execute(_block(self.connection, _FAIL.format(fails, text)))
 
-    def _text(self, query: LiteralString | sql.SQL | sql.Composed) -> bytes:
-        return (sql.SQL(query) if isinstance(query, str) else query).as_bytes(self.connection)
+
+def staged_columns(table: TablePlan, facts: TableFacts, rows: Rows) -> list[ColumnPlan]:
+    """The columns that are sent of some rows: those to delete may break constraints, so only their key, or a hash."""
+    if rows is not Rows.GONE:
+        return list(table.columns)
+    return (
+        [each for each in table.columns if each.name in names_of(table.entity.key)]
+        if is_keyed(table, facts)
+        else [HASH]
+    )
 
 
 def stage(server: Server | Script, table: TablePlan, facts: TableFacts, rows: Rows, data: IO[bytes]) -> None:
-    """Bring rows into a temporary table, with the columns of the snapshot; those that are moved get all columns."""
-    name, columns = stage_of(table, rows), _names(column.name for column in table.columns)
-    held = _names([column.name for column in table.columns] + (_others(table, facts) if rows is Rows.MOVED else []))
+    """Bring rows into a temporary table. Those that are moved get all columns of their table."""
+    columns = staged_columns(table, facts, rows)
+    name, names = stage_of(table, rows), [column.name for column in columns]
+    held = _names(names + (_others(table, facts) if rows is Rows.MOVED else []))
+    if columns == [HASH]:
+        held = sql.SQL("NULL::pg_catalog.int8 AS {}").format(held)
     create = sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA")
     server.execute(create.format(name, held, table.table.identifier()))
-    server.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(name, columns), data)
+    server.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(name, _names(names)), data)
     # Without it, the planner would take a few rows for thousands, and read the whole table.
     server.execute(sql.SQL("ANALYZE {}").format(name))
 
@@ -141,15 +156,14 @@ def change_rows(server: Server | Script, plan: LoadPlan, prepared: Prepared) -> 
 
 def is_keyed(table: TablePlan, facts: TableFacts) -> bool:
     """Whether the key finds exactly one row: the server has a unique index on it, and it takes no NULL."""
-    key = names_of(table.entity.key)
-    required = {column.name for column in facts.columns if column.not_null}
+    key, required = names_of(table.entity.key), {column.name for column in facts.columns if column.not_null}
     return bool(key) and required >= set(key) and bool(facts.unique_on(*key))
 
 
 def _deletes(table: TablePlan, changes: RowChanges, facts: TableFacts) -> Iterator[sql.Composed]:
     if not is_keyed(table, facts):
         if changes.deleted:
-            yield _delete_equal(table)
+            yield _delete_equal(table, changes)
         return
     for rows, count in ((Rows.GONE, changes.deleted - changes.moved), (Rows.MOVED, changes.moved)):
         if count:
@@ -187,18 +201,12 @@ def _joined(
 
 
 def _require_untouched(tables: Collection[TableName]) -> sql.Composed:
-    """Fail if rows of these tables were deleted or changed with rows that they refer to, or if nobody counts those."""
-    acted = sql.SQL("""
-        SELECT NOT current_setting('track_counts')::bool OR EXISTS (
-            SELECT FROM unnest(ARRAY[{}]::regclass[]) AS outside (oid)
-             CROSS JOIN LATERAL (SELECT outside.oid UNION SELECT relid FROM pg_partition_tree(outside.oid)) AS parts
-             WHERE pg_stat_get_xact_tuples_deleted(parts.oid) + pg_stat_get_xact_tuples_updated(parts.oid) > 0)
-    """)
+    """Fail if rows of these tables were deleted or changed with rows that they refer to."""
     names = sql.SQL(", ").join(sql.Literal(table.identifier().as_string()) for table in tables)
     text = (
         f"rows of {', '.join(map(str, tables))} refer to rows that the snapshot does not have, and would go with them"
     )
-    return _FAIL.format(acted.format(names), text)
+    return _FAIL.format(_template("touched").format(tables=names), text)
 
 
 def _block(connection: Connection, body: sql.Composed) -> sql.Composed:
@@ -206,18 +214,14 @@ def _block(connection: Connection, body: sql.Composed) -> sql.Composed:
     return sql.SQL("DO {}").format(sql.SQL("BEGIN {} END").format(body).as_string(connection))
 
 
-def _delete_equal(table: TablePlan) -> sql.Composed:
-    """Delete rows without a key: of those with the same values as many as are staged."""
-    return sql.SQL("""
-        DELETE FROM {table} AS held USING (
-            SELECT place, number FROM (
-                SELECT tableoid AS place, ctid AS number, hash,
-                       pg_catalog.row_number() OVER (PARTITION BY hash) AS time
-                  FROM (SELECT tableoid, ctid, {hash} AS hash FROM {table}) AS every) AS ranked
-              JOIN (SELECT {hash} AS hash, pg_catalog.count(*) AS times FROM {staged} GROUP BY 1) AS gone
-                ON ranked.hash OPERATOR(pg_catalog.=) gone.hash AND time OPERATOR(pg_catalog.<=) times) AS chosen
-         WHERE held.tableoid OPERATOR(pg_catalog.=) place AND held.ctid OPERATOR(pg_catalog.=) number
-    """).format(table=table.table.rows(), hash=row_hash(table.entity.columns), staged=stage_of(table, Rows.GONE))
+def _delete_equal(table: TablePlan, changes: RowChanges) -> sql.Composed:
+    columns = [Column(each.name, "text") if each.name in changes.as_text else each for each in table.entity.columns]
+    names = {"table": table.table.rows(), "hash": row_hash(columns), "staged": stage_of(table, Rows.GONE)}
+    return _template("delete_equal").format(**names)
+
+
+def _template(name: str) -> sql.SQL:
+    return sql.SQL(query(name, Path(__file__).parent).decode())
 
 
 def _others(table: TablePlan, facts: TableFacts) -> list[str]:
@@ -227,9 +231,8 @@ def _others(table: TablePlan, facts: TableFacts) -> list[str]:
 
 
 def _assigned(columns: Sequence[str], source: str) -> sql.Composed:
-    return sql.SQL(", ").join(
-        sql.SQL("{} = {}").format(sql.Identifier(name), sql.Identifier(source, name)) for name in columns
-    )
+    pairs = ((sql.Identifier(name), sql.Identifier(source, name)) for name in columns)
+    return sql.SQL(", ").join(sql.SQL("{} = {}").format(*pair) for pair in pairs)
 
 
 def _names(columns: Iterable[str]) -> sql.Composed:

@@ -54,22 +54,19 @@ def settings() -> dict[str, str]:
     }
 
 
-def set_up(project: Project) -> dict[str, str]:
+def set_up(project: Project, *, undo: bool = False) -> dict[str, str]:
     """Give git the drivers, in the configuration of this clone, and the files that they are for, in .gitattributes.
 
-    Returns what became of each setting, and of that file. Raises `UsageError` outside of a repository.
+    Returns what became of each. To `undo` it, only the configuration is changed. Raises `UsageError` outside of git.
     """
-    folder, lines = project.folder, list(_missing_attributes(project.folder, project.snapshots.folder))
-    done = {name: _set(folder, name, value) for name, value in settings().items()}
-    file = folder / ".gitattributes"
-    old = file.read_text(encoding="utf-8") if file.exists() else ""
-    file.write_text("".join([old, "\n" * (old[-1:] not in {"", "\n"}), *lines]), encoding="utf-8")
+    folder, file = project.folder, project.folder / ".gitattributes"
+    lines = [] if undo else list(_missing_attributes(folder, project.snapshots.folder))
+    done = {name: _set(folder, name, None if undo else value) for name, value in settings().items()}
+    if lines:
+        is_open = file.exists() and not file.read_bytes().endswith(b"\n")
+        with file.open("a", encoding="utf-8") as stream:
+            stream.writelines(["\n" * is_open, *lines])
     return {**done, file.name: f"added {len(lines)} lines" if lines else _LEFT}
-
-
-def remove(project: Project) -> dict[str, str]:
-    """Take the drivers out of the configuration of this clone."""
-    return {name: _set(project.folder, name, None) for name in settings()}
 
 
 def _set(folder: Path, name: str, value: str | None) -> str:
@@ -78,11 +75,13 @@ def _set(folder: Path, name: str, value: str | None) -> str:
     before = found.stdout.decode().removesuffix("\n") if found.returncode == 0 else None
     if before == value:
         return _LEFT
-    if value is None:
-        git(folder, "config", "--local", "--unset-all", name)
-        return f"removed, was: {before}"
-    git(folder, "config", "--local", "--replace-all", name, value)
-    return "set" if before is None else f"replaced, was: {before}"
+    change = ("--unset-all", name) if value is None else ("--replace-all", name, value)
+    done = git(folder, "config", "--local", *change)
+    if done.returncode:
+        raise UsageError(
+            "git cannot change its configuration", where=str(folder), observed=done.stderr.decode().strip()
+        )
+    return "set" if before is None else f"{'removed' if value is None else 'replaced'}, was: {before}"
 
 
 def _missing_attributes(folder: Path, snapshots: Path) -> Iterator[str]:
@@ -90,13 +89,11 @@ def _missing_attributes(folder: Path, snapshots: Path) -> Iterator[str]:
     inside = os.path.relpath(snapshots, folder)
     for pattern, attributes in (("*.parquet", "-text -merge diff=snapseed"), ("manifest.json", "merge=snapseed")):
         example, name = Path(inside, "x", pattern.replace("*", "x")), attributes.rpartition(" ")[2].partition("=")[0]
-        found = git(folder, "check-attr", name, "--", str(example))
-        if found.returncode:
+        if (found := git(folder, "check-attr", name, "--", str(example))).returncode:
             raise UsageError(
                 "git does not know the folder of snapshots",
                 where=str(snapshots),
                 observed=found.stderr.decode().strip(),
-                expected="a folder below the project, in a git repository",
                 next_step="run `git init` in the project, or keep the snapshots to commit below it",
             )
         if not found.stdout.endswith(b" snapseed\n"):
@@ -157,12 +154,10 @@ def merge(base: Manifest | None, ours: Manifest, theirs: Manifest) -> Merge:
     So is a difference in what the snapshot was made with, and every capture: it shows a database at one moment.
     Raises `ManifestError` if entities of both do not fit together, such as one without its parent.
     """
-    sides = (base, ours, theirs)
-    pools, _, in_pools = _merged(*({} if side is None else side.pools for side in sides))
-    libraries, _, in_libraries = _merged(*({} if side is None else side.libraries for side in sides))
-    entities, taken, in_entities = _merged(
-        *({} if side is None else {entity.name: entity for entity in side.entities} for side in sides)
-    )
+    sides = (base or msgspec.structs.replace(ours, pools={}, libraries={}, entities=()), ours, theirs)
+    pools, _, in_pools = _merged(*(side.pools for side in sides))
+    libraries, _, in_libraries = _merged(*(side.libraries for side in sides))
+    entities, taken, in_entities = _merged(*({entity.name: entity for entity in side.entities} for side in sides))
     conflicts = [name for name in _MADE_WITH if getattr(ours, name) != getattr(theirs, name)]
     conflicts += [*["capture"] * bool(ours.capture or theirs.capture), *in_pools, *in_libraries, *in_entities]
     if conflicts:
@@ -215,9 +210,9 @@ def _command(name: str, manifest: Manifest) -> str:
     verb = "capture" if manifest.capture else "generate"
     with suppress(SnapseedError):
         project = find_project(Path(name).absolute().parent)
-        for environment in project.environments:
-            if project.environment(environment).snapshot == manifest.name:
-                return f"snapseed {verb} {environment}"
+        used = [each for each in project.environments if project.environment(each).snapshot == manifest.name]
+        if used:
+            return f"snapseed {verb} {used[0]}"
     return f"snapseed {verb} --snapshot {manifest.name}"
 
 

@@ -22,6 +22,7 @@ from snapseed.config import Environment, Project
 from snapseed.diff.compare import DiffReport
 from snapseed.errors import UsageError
 from snapseed.events import Advanced, Listener, ignore
+from snapseed.printable import printable
 from snapseed.report import graph
 from snapseed.report.embedding_map import embedding_map
 from snapseed.report.profile import profile
@@ -113,10 +114,8 @@ def make_page(
         done += rows
         listener(Advanced("rows", done, manifest.rows))
 
-    profiles = {
-        entity.name: profile(snapshot, entity, _hidden(manifest, entity, samples=request.samples), advance)
-        for entity in manifest.entities
-    }
+    hidden = {entity.name: _hidden(manifest, entity, samples=request.samples) for entity in manifest.entities}
+    profiles = {entity.name: profile(snapshot, entity, hidden[entity.name], advance) for entity in manifest.entities}
     links = graph.references(manifest.entities, _schema(project, snapshot))
     different = tuple(name for name, each in profiles.items() if not each.as_written)
     status = status_of(project, environment)
@@ -129,6 +128,7 @@ def make_page(
         "has_samples": request.samples,
         "load": request.load,
         "differences": request.differences,
+        "hidden": hidden,
         "links": links,
         "refers": _by_first((link.entity, link.to) for link in links),
         "referred": _by_first((link.to, link.entity) for link in links),
@@ -189,6 +189,7 @@ def _rendered(context: Mapping[str, object], most_bytes: int) -> str:
         "bars": _bars,
         "cut": _cut,
         "percent": _percent,
+        "printable": printable,
         "rounded": _rounded,
         "size": size,
         "spark": _spark,

@@ -152,7 +152,9 @@ def _with_dependents(tables: Mapping[int, Table], excluded: Mapping[int, str]) -
     missing = list(excluded)
     for oid in missing:
         for other, table in tables.items():
-            if other not in found and any(key.target == oid and key.is_required for key in table.foreign_keys):
+            if other not in found and any(
+                key.target == oid and key.is_required and not key.guess for key in table.foreign_keys
+            ):
                 helps = f": add --keep-rows {tables[oid]}" if tables[oid].has_rows else ""
                 found[other] = f"it needs rows of {tables[oid]}{helps}"
                 missing.append(other)

@@ -18,27 +18,24 @@ from snapseed.scaffold.conditions import MOMENTS, NOW, Bound, Limits, Order, few
 from snapseed.scaffold.draws import Draw, Wanted, choice, literal, quoted
 from snapseed.scaffold.draws_by_statistics import learned
 from snapseed.scaffold.draws_by_type import NUMBERS, draws_of, number_range
-from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, short_type, singular, suggests
+from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, ordered_by_name, singular, suggests
 from snapseed.scaffold.schema import Table
-from snapseed.scaffold.sources import ImpossibleError, Sources, leave
+from snapseed.scaffold.sources import Sources, leave
 from snapseed.snapshot.types import INTEGERS, Family
 
 # What must come after something else in the row comes at most this many days later.
 _LATEST = 30
+# What ends some day, ends in so many days at the latest.
+_FUTURE = 365
 # No parent has more rows whose texts tell them apart in a key.
 MOST_PLACES = 20
 # How often a column that may be NULL is, if nothing says.
 _OFTEN = 0.1
+_NEARLY_ALWAYS = 0.95
 # The correlation from which on the rows of a column are in its order.
 _IN_ORDER = 0.9
 # Lookups up to this size list their names one by one, so that people can edit them.
 _MOST_LISTED = 8
-# The most rows for each row of a parent with short keys, which count in steps of the product of these maxima.
-_MOST_SMALL = 6
-# Keys of this many digits are not short, and short ones have room for this many root rows at least.
-_ROOMY = 8
-_ROOTS = 100
-_ROOM = {Family.SMALLINT: 2**15, Family.INTEGER: 2**31 // 100}
 _TEXTS = {Family.TEXT, Family.CHARACTER}
 _PEOPLE = {"first_name": WORDS["FIRST_NAMES"], "last_name": WORDS["LAST_NAMES"]}
 
@@ -81,6 +78,7 @@ def propose(sources: Sources, since: str | None) -> Proposal:
     ]
     # The orders between two columns that are both drawn.
     orders = [order for order in sources.conditions.orders if {order.before, order.after} <= set(names)]
+    orders += _by_name(sources, names, orders)
     limits = dict(sources.conditions.limits)
     for order in orders:
         limits |= _parted(table, limits, order)
@@ -93,7 +91,7 @@ def propose(sources: Sources, since: str | None) -> Proposal:
         if share_of_nulls(table, name) == 1 and name in sources.nullable and not table.column(name).has_default:
             null[name] = "NULL, as in all rows of the source"
             continue
-        after = _after(sources, name, limits, since, tuple(wanted))
+        after = _after(sources, name, limits, since, tuple(wanted), orders)
         before = re.match(r"\{own:([^}]*)\}", after[0]) if after else None
         is_split = name in sources.conditions.ordered and not _is_moment(sources, name)
         given = Wanted(
@@ -110,6 +108,7 @@ def propose(sources: Sources, since: str | None) -> Proposal:
             },
             after=after,
             rank=wanted[before[1]].rank if before else name,
+            others=frozenset(names) - {name},
             ascending=wanted[before[1]].ascending if before else _ascends(sources, name),
             statistics=None if is_split else table.statistics.get(name),
         )
@@ -124,7 +123,11 @@ def propose(sources: Sources, since: str | None) -> Proposal:
         name
         for name in wanted.keys() - sources.by_position.keys()
         if name in sources.nullable
-        and (name in table.statistics or suggests("optional", name) or (_is_moment(sources, name) and _is_later(name)))
+        and (
+            name in table.statistics
+            or any(suggests(role, name) for role in ("optional", "rare"))
+            or (_is_moment(sources, name) and _is_later(name))
+        )
     )
     optional = frozenset(name for name in may_be_null if share_of_nulls(table, name) > 0)
     return Proposal(sources, wanted, draws, null, optional)
@@ -137,8 +140,32 @@ def _ascends(sources: Sources, name: str) -> bool:
 
 
 def share_of_nulls(table: Table, name: str) -> float:
-    """How often a column that may be NULL is: as in the source, or now and then."""
-    return table.statistics[name].null_share if name in table.statistics else _OFTEN
+    """How often a column that may be NULL is: as in the source, in nearly all rows by its name, or now and then."""
+    if name in table.statistics:
+        return table.statistics[name].null_share
+    return _NEARLY_ALWAYS if suggests("rare", name) and table.column(name).type != "boolean" else _OFTEN
+
+
+def _by_name(sources: Sources, names: list[str], orders: list[Order]) -> list[Order]:
+    """The orders that the names of two columns of one type suggest, unless a check says something about them."""
+    fixed = {
+        *sources.unique,
+        *sources.by_position,
+        *chain.from_iterable((found.before, found.after) for found in orders),
+    }
+    kinds = {
+        name: kind.family
+        for name in names
+        if name not in fixed
+        and (kind := sources.table.kind(name)).family in MOMENTS | NUMBERS
+        and not kind.is_array
+        and not (kind.family in NUMBERS and name in sources.table.statistics)
+    }
+    return [
+        Order(before, after, strict=False, rule=None)
+        for before, after in ordered_by_name(kinds)
+        if kinds[before] == kinds[after]
+    ]
 
 
 def _reference(table: Table, name: str, code: str) -> Draw:
@@ -160,8 +187,10 @@ def _in_order(sources: Sources, names: list[str], orders: list[Order]) -> list[s
     def depth(name: str, seen: frozenset[str] = frozenset()) -> int:
         return 0 if name not in before or name in seen else 1 + depth(before[name], seen | {name})
 
-    def place(name: str) -> tuple[bool, int, bool]:
-        return not suggests("person", name), depth(name), _is_moment(sources, name) and _is_later(name)
+    def place(name: str) -> tuple[bool, int, int]:
+        moment = _is_moment(sources, name)
+        later = 2 if _is_later(name) else 0 if suggests("beginning", name) else 1
+        return not suggests("person", name), depth(name), later if moment else 0
 
     return sorted(names, key=place)
 
@@ -200,28 +229,37 @@ def _parted(table: Table, limits: Mapping[str, Limits], order: Order) -> dict[st
 
 
 def _after(
-    sources: Sources, name: str, limits: Mapping[str, Limits], since: str | None, drawn: tuple[str, ...]
+    sources: Sources,
+    name: str,
+    limits: Mapping[str, Limits],
+    since: str | None,
+    drawn: tuple[str, ...],
+    orders: list[Order],
 ) -> tuple[str, str] | None:
-    """The moment that a column is drawn from: one that a check puts before it, or one that usually comes before it."""
+    """The moment that a column is drawn from: one that comes before it by a check, by its name, or as a rule."""
     if not _is_moment(sources, name) or limits[name].low is not None:
         return None
     moments = [other for other in drawn if _is_moment(sources, other)]
-    orders = [order for order in sources.conditions.orders if order.after == name and order.before in moments]
-    begins = [other for other in moments if not any(suggests(role, other) for role in ("later", "birth", "future"))]
-    if orders:
-        before, is_strict = orders[0].before, orders[0].strict
-    elif limits[name].are_ends or suggests("birth", name):
+    order = next((order for order in orders if order.after == name and order.before in moments), None)
+    is_soon, is_future = suggests("soon", name), suggests("future", name)
+    if order is None and not (limits[name].are_ends or suggests("birth", name) or (is_future and not is_soon)):
+        begins = [other for other in moments if not any(suggests(role, other) for role in ("later", "birth", "future"))]
+        if not begins:
+            return (since, "") if since else None
+        begin = next((other for other in begins if suggests("beginning", other)), begins[0])
+        is_recorded = suggests("recorded", name) and suggests("beginning", begin)
+        if (_is_later(name) or is_recorded) and not limits[begin].are_ends:
+            order = Order(begin, name, strict=False, rule=None)
+    if order is None:
         return None
-    elif not _is_later(name):
-        return (since, "") if since and not begins else None
-    elif begins and not limits[begins[0]].are_ends:
-        before, is_strict = begins[0], False
-    else:
-        return None
-    own = f"{{own:{before}}}"
+    own = f"{{own:{order.before}}}"
     # The earlier one may be close to `now`, or after it.
-    is_late = limits[name].are_ends or limits[before].are_ends or suggests("future", before) or before in sources.unique
-    return (f"{own} + timedelta(days=1)", f"{own} + timedelta(days={_LATEST})") if is_strict or is_late else (own, "")
+    is_late = any(found.are_ends for found in (limits[name], limits[order.before])) or order.before in sources.unique
+    if order.strict or is_late or suggests("future", order.before):
+        return f"{own} + timedelta(days=1)", f"{own} + timedelta(days={_LATEST})"
+    if is_soon:
+        return own, f"{own} + timedelta(days={_LATEST})"
+    return own, f"rows.now + timedelta(days={_FUTURE})" if is_future else ""
 
 
 def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
@@ -295,21 +333,3 @@ def _listed(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
         return
     if len(set(values)) == count:
         yield Draw(f"[{', '.join(map(quoted, values))}]", values, is_unique=True, is_whole=True)
-
-
-def most_per_parent(proposal: Proposal, stride: int, usual: int) -> int:
-    """The most rows per parent row, `usual` if possible, if each root row has at most `stride` parent rows."""
-    sources = proposal.sources
-    most, (name, *others) = min(usual, sources.most_per_parent or usual), sources.place.key
-    if others and not sources.place.has_own_key:
-        return most
-    kind = sources.table.kind(name)
-    length = proposal.wanted[name].length if kind.family is Family.TEXT and name in proposal.wanted else None
-    room = 2**15 if kind.family is Family.SMALLINT else 10 ** (length or _ROOMY)
-    if sources.table.rows and kind.family in _ROOM:
-        return min(most, max(1, _ROOM[kind.family] // _ROOTS // stride))
-    if room >= 10**_ROOMY:
-        return most
-    if stride * _ROOTS > room:
-        raise ImpossibleError(sources.table.oid, f"its key, a {short_type(kind.name)}, has no room for all its rows")
-    return min(most, _MOST_SMALL, room // _ROOTS // stride)

@@ -5,6 +5,7 @@ Limits are hints for choosing draws. Whether values meet a condition is for the 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -86,13 +87,13 @@ class Limits:
 class Order:
     """A rule by which the value of one column is at most (or below, if `strict`) that of another.
 
-    With `either`, the two only have to differ, so it may also be above.
+    With `either`, the two only have to differ, so it may also be above. Without a rule, their names say so.
     """
 
     before: str
     after: str
     strict: bool
-    rule: Rule
+    rule: Rule | None
     either: bool = False
 
 
@@ -331,6 +332,8 @@ def _cast(value: object, kind: exp.DataType) -> object:
         if kind.is_type(*exp.DataType.TEMPORAL_TYPES):
             moment = datetime.fromisoformat(value)
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        if kind.is_type(exp.DataType.Type.JSON, exp.DataType.Type.JSONB):
+            return json.loads(value)
     except (InvalidOperation, ValueError):
         return None
     is_text = kind.is_type(*exp.DataType.TEXT_TYPES, exp.DataType.Type.BPCHAR)

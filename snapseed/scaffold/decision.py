@@ -13,13 +13,22 @@ from snapseed.scaffold.columns import Proposal
 from snapseed.scaffold.combinations import DRAWN, NULL, Options, Table, are_independent, rows_meeting
 from snapseed.scaffold.conditions import Rule
 from snapseed.scaffold.draws import Draw, choice, constant
+from snapseed.scaffold.names import short_type
 from snapseed.scaffold.sources import ImpossibleError, Sources, leave
 from snapseed.scaffold.trial import CandidateRows, Verdict, encoded, question_of
+from snapseed.snapshot.types import Family
 
 # A list of values up to this length is likely to be what a check is about, a longer one are words.
 _MOST_LISTED = 8
 # How many whole rows are tried.
 _MOST_ROWS = 24
+
+# The most rows for each row of a parent with short keys, which count in steps of the product of these maxima.
+_MOST_SMALL = 6
+# Keys of this many digits are not short, and short ones have room for this many root rows at least.
+_ROOMY = 8
+_ROOTS = 100
+_ROOM = {Family.SMALLINT: 2**15, Family.INTEGER: 2**31 // 100}
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,12 @@ def decide(proposal: Proposal, verdict: Verdict) -> Columns:
         *chosen.notes,
         *(f"not tried: {found.definition}" for found in sources.table.tried_exclusions if not found.equal),
         *(f"{name}: {why}" for name, why in chosen.null.items()),
+        *(
+            f"{name}: a guess by its name, that it refers to {key.guess}"
+            for key in sources.table.foreign_keys
+            for name in key.columns
+            if key.guess and name in sources.foreign
+        ),
     ]
     return replace(chosen, sometimes_null=frozenset(sometimes_null), notes=tuple(dict.fromkeys(notes)))
 
@@ -117,7 +132,7 @@ def _rows_of(proposal: Proposal, columns: Columns) -> CandidateRows:
     unclear = own.intersection(sources.foreign)
     values = {name: tuple(map(encoded, draw.examples)) for name, draw in columns.draws.items() if name not in unclear}
     for order in sources.conditions.orders:
-        if _is_met(sources, columns, order.rule):
+        if order.rule is not None and _is_met(sources, columns, order.rule):
             before, after = values.get(order.before, ()), values.get(order.after, ())
             values |= {order.before: before[:1], order.after: after[-1:]}
     for group in columns.together:
@@ -291,3 +306,21 @@ def _without(chosen: Columns, name: str, why: str) -> Columns:
         null={**chosen.null, name: why},
         values={**chosen.values, name: (NULL,)},
     )
+
+
+def most_per_parent(proposal: Proposal, stride: int, usual: int) -> int:
+    """The most rows per parent row, `usual` if possible, if each root row has at most `stride` parent rows."""
+    sources = proposal.sources
+    most, (name, *others) = min(usual, sources.most_per_parent or usual), sources.place.key
+    if others and not sources.place.has_own_key:
+        return most
+    kind = sources.table.kind(name)
+    length = proposal.wanted[name].length if kind.family is Family.TEXT and name in proposal.wanted else None
+    room = 2**15 if kind.family is Family.SMALLINT else 10 ** (length or _ROOMY)
+    if sources.table.rows and kind.family in _ROOM:
+        return min(most, max(1, _ROOM[kind.family] // _ROOTS // stride))
+    if room >= 10**_ROOMY:
+        return most
+    if stride * _ROOTS > room:
+        raise ImpossibleError(sources.table.oid, f"its key, a {short_type(kind.name)}, has no room for all its rows")
+    return min(most, _MOST_SMALL, room // _ROOTS // stride)

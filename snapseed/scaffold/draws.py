@@ -66,7 +66,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A column to fill. `people` are the columns of the same table that hold a person's first and last name.
+    """A column to fill, in a table with these `others`. `people` are those that hold a person's first and last name.
 
     `after` are expressions for the earliest and the latest moment; the latter is empty for the project's `now`. Moments
     of one `rank` are drawn together, so that those that come later in the source do here; `ascending` among siblings.
@@ -84,6 +84,7 @@ class Wanted:
     people: Mapping[str, str] = field(default_factory=dict)
     after: tuple[str, str] | None = None
     rank: str = ""
+    others: frozenset[str] = frozenset()
     ascending: bool = False
     statistics: ColumnStatistics | None = None
 
@@ -178,10 +179,15 @@ def text_draws(wanted: Wanted) -> Iterator[Draw]:
 def _by_name(wanted: Wanted) -> Iterator[Draw]:
     if words_of(wanted.name) == "name" and suggests("named_person", wanted.table):
         yield templated(wanted, "{FIRST_NAMES} {LAST_NAMES}")
-    for template in hints("text", wanted.name):
-        names = set(_PLACE.findall(template)) & {"first_name", "last_name"}
-        if names <= wanted.people.keys():
-            yield templated(wanted, template)
+    found = [
+        templated(wanted, template)
+        for template in hints("text", wanted.name, wanted.others)
+        if set(_PLACE.findall(template)) & {"first_name", "last_name"} <= wanted.people.keys()
+    ]
+    if wanted.kind.family is Family.CHARACTER and (length := wanted.length):
+        # Codes that fill a column of fixed length come before those that are padded.
+        found.sort(key=lambda draw: not all(len(str(example)) == length for example in draw.examples))
+    yield from found
 
 
 def _keys(wanted: Wanted) -> Iterator[Draw]:
@@ -204,7 +210,7 @@ def templated(wanted: Wanted, template: str) -> Draw:
     """The draw that a template in `names.toml` describes."""
     if "{" not in template:
         return choice(wanted, tuple(template.split("|")))
-    prefix = singular(words_of(wanted.table))[:_LETTERS].upper() or "A"
+    prefix = singular(words_of(wanted.table)).replace("_", "")[:_LETTERS].upper() or "A"
     pieces = _PLACE.split(template.replace("{TABLE}", prefix))
     names = pieces[1::2]
     if names[0] in WORDS and pieces == ["", names[0], ""]:

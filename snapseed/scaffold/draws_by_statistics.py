@@ -72,15 +72,17 @@ def _texts(wanted: Wanted) -> Iterator[Draw]:
     words = WORDS[name]
     usual = statistics.mean(map(len, words)) + 1
     count = max(wanted.statistics.width / usual, math.log(max(1, 2 * wanted.statistics.distinct), len(words)))
-    low, high = max(1, math.floor(count * 2 / 3)), math.ceil(count * 4 / 3)
+    low, high = max(1, math.floor(count * 2 / 3)), min(math.ceil(count * 4 / 3), len(words))
     if wanted.length is not None:
         high = min(high, (wanted.length + 1) // (max(map(len, words)) + 1))
-    if high > 1 and high >= low:
+    low = min(low, high)
+    if high > 1:
         sizes = f"rows.integers({quoted(f'{name.lower()} of {wanted.name}')}, {low}, {high})"
         local = (name.lower(), f"rows.items({wanted.draw}, {sizes})")
         examples = (" ".join(words[:low]), " ".join([max(words, key=len)] * high))
         shape = f"about {wanted.statistics.width} bytes, {wanted.statistics.distinct:,} different ones"
-        yield Draw("{local}.joined({local}.choice(" + wanted.draw + f", {name}))", examples, local=local, shape=shape)
+        code = "{local}.joined({local}.choice(" + wanted.draw + f", {name}, distinct=True))"
+        yield Draw(code, examples, local=local, shape=shape)
 
 
 def _shaped(wanted: Wanted, *, is_moment: bool) -> Iterator[Draw]:

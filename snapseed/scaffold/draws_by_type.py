@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 from uuid import UUID
 
 from snapseed.scaffold.conditions import MOMENTS, NOW, Bound, Limits
@@ -29,6 +30,8 @@ from snapseed.snapshot.types import INTEGERS, ColumnType, Family
 
 NUMBERS = {*INTEGERS, Family.NUMERIC, Family.REAL, Family.DOUBLE}
 _BITS = {Family.SMALLINT: 15, Family.INTEGER: 31, Family.BIGINT: 63}
+# What the names of columns of these types mean more than those of other numbers.
+_HINTS = {Family.BIGINT: ("bigint",), Family.NUMERIC: ("money",), Family.TEXT_FORM: ("money",)}
 _USUAL_NUMBERS = (1, 1_000)
 _MOST_DIGITS = 6
 # The row number plus this may satisfy a check that the row number itself does not.
@@ -77,7 +80,8 @@ def number_range(wanted: Wanted, step: Decimal = Decimal(1)) -> tuple[Decimal, D
         most = Decimal(10) ** (modifiers[0] - modifiers[1]) - step
     floor = max(_end(wanted.limits.low, step), -most)
     ceiling = min(_end(wanted.limits.high, -step), most)
-    usual = next(hints("number", wanted.name), None)
+    families = (*_HINTS.get(family, ()), "number")
+    usual = next(chain.from_iterable(hints(name, wanted.name, wanted.others) for name in families), None)
     low, high = map(Decimal, usual.split("..") if usual else _USUAL_NUMBERS)
     if isinstance(wanted.default, Decimal) and wanted.default > 0 and not low <= wanted.default <= high:
         # What a name suggests is not what this column holds.
@@ -110,6 +114,7 @@ def _integers(wanted: Wanted) -> Iterator[Draw]:
     if wanted.limits.allowed is not None:
         yield choice(wanted, tuple(int(value) for value in wanted.limits.allowed if isinstance(value, Decimal)))
     examples = tuple(dict.fromkeys((low, (low + high) // 2, high)))
+    yield from map(constant, examples * (low == high))
     yield Draw(f"{wanted.rows}.integers({wanted.draw}, {literal(low)}, {literal(high)})", examples)
     yield from (constant(int(value)) for value in (wanted.default, 0, 1) if isinstance(value, int | Decimal))
 
@@ -228,6 +233,14 @@ def _booleans(wanted: Wanted) -> Iterator[Draw]:
     yield from map(constant, (True, False))
 
 
+def _documents(wanted: Wanted) -> Iterator[Draw]:
+    """The default, or an empty document."""
+    default = wanted.default
+    if isinstance(default, dict | list):
+        yield Draw(quoted(json.dumps(default, ensure_ascii=False)), (default,), is_whole=True)
+    yield from _DOCUMENTS
+
+
 def _bytes(wanted: Wanted) -> Iterator[Draw]:
     """The digits of the row number, as many as a check asks for."""
     width = wanted.limits.min_length or wanted.length or 1
@@ -310,7 +323,7 @@ _BY_FAMILY: dict[Family, Callable[[Wanted], Iterable[Draw]]] = {
             finish='.dt.truncate("1s").dt.time()',
         )
     ],
-    **dict.fromkeys([Family.JSON, Family.JSONB], lambda _: _DOCUMENTS),
+    **dict.fromkeys([Family.JSON, Family.JSONB], _documents),
     Family.BYTEA: _bytes,
     Family.VECTOR: _vectors,
     Family.TEXT_FORM: _spelled,

@@ -62,11 +62,11 @@ class HeldRows:
 
 
 def read_held_rows(
-    connection: Connection, tables: Sequence[Table], named: Sequence[str], *, small: bool, include_filled: bool
+    connection: Connection, tables: Sequence[Table], named: Sequence[str], *, small: bool, included: Collection[int]
 ) -> HeldRows:
     """Keep the rows of the tables that are `named`, and with `small` of all small ones that hold nothing personal.
 
-    Others that hold rows are left out, unless they are `include_filled`; those that a tool fills always are. Raises
+    Others that hold rows are left out, unless they are `included`; those that a tool fills always are. Raises
     `UsageError` for a named table that is not there or holds no rows that can be kept.
     """
     asked = _named(tables, named)
@@ -89,7 +89,7 @@ def read_held_rows(
     left_out = {
         oid: "; ".join([f"it holds {_amount(count)}", *filter(None, [reasons.get(oid)])])
         for oid, count in counts.items()
-        if oid not in {*kept, *tools} and not include_filled
+        if oid not in {*kept, *tools, *included}
     }
     return HeldRows(kept, {oid: tool for oid, tool in tools.items() if oid not in kept}, left_out)
 
@@ -148,9 +148,9 @@ def _read(connection: Connection, table: Table) -> KeptRows | str:
     key = next((key for key in keys if possible.issuperset(key)), None)
     if key is None:
         return "it has no key"
-    # The elements of an array are texts in a list of JSON.
+    # The elements of an array are texts in a list of JSON. ORDER BY must not take the text of a column for the column.
     texts = [
-        sql.SQL("array_to_json({}::text[])::text" if kind and kind.is_array else "{}::text").format(
+        sql.SQL('array_to_json({}::text[])::text AS " "' if kind and kind.is_array else '{}::text AS " "').format(
             sql.Identifier(name)
         )
         for name, kind in kinds.items()

@@ -38,12 +38,17 @@ class Origin:
 
 def project_files(plan: ProjectPlan, origin: Origin) -> dict[str, str]:
     """The text of each file, by its path in the project."""
+    return {"snapseed.toml": _settings(origin), **generator_files(plan)}
+
+
+def generator_files(plan: ProjectPlan) -> dict[str, str]:
+    """The text of the files of the generators, by their paths in the project."""
     files = {f"generators/{entity.name}.py": _module(entity) for entity in plan.entities}
     files |= {f"generators/pools/{entity.name}.csv": entity.pool for entity in plan.entities if entity.pool}
     words = sorted(WORDS.keys() & {name for entity in plan.entities for name in entity.names})
     if words:
         files["generators/words.py"] = _words(words)
-    return {"snapseed.toml": _settings(origin), **files}
+    return files
 
 
 def _settings(origin: Origin) -> str:
@@ -67,7 +72,11 @@ def _module(plan: EntityPlan) -> str:
     lines = [f'"""{plan.title}"""', "", *_imports(plan), "", ""]
     for note in plan.notes:
         lines += textwrap.wrap(
-            f"# {note}.", _WIDTH, subsequent_indent="# ", break_long_words=False, break_on_hyphens=False
+            f"# {'TODO: ' * (', because ' in note)}{note}.",
+            _WIDTH,
+            subsequent_indent="# ",
+            break_long_words=False,
+            break_on_hyphens=False,
         )
     lines += ["@entity(", *_declaration(plan), ")"]
     parameters = ["rows: Rows", *(f"{name}: pl.DataFrame" for name in plan.parameters)]
@@ -105,6 +114,12 @@ def _imports(plan: EntityPlan) -> list[str]:
     if words := sorted(WORDS.keys() & used):
         modules["words"] = ", ".join(words)
     return [*lines, *[""] * bool(modules), *(f"from .{name} import {modules[name]}" for name in sorted(modules))]
+
+
+def imported(plan: EntityPlan) -> list[tuple[str, tuple[str, ...]]]:
+    """The modules that code may import names from, each with these names, except those of other entities."""
+    words = tuple(sorted(WORDS.keys() & plan.names))
+    return [*_STANDARD.items(), ("snapseed", _OURS), (".words", words)]
 
 
 def _declaration(plan: EntityPlan) -> list[str]:

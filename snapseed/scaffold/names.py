@@ -56,7 +56,7 @@ def short_type(name: str) -> str:
 
 def suggests(role: str, name: str) -> bool:
     """Whether the name of a table or a column suggests a role in `names.toml`."""
-    return re.search(_DATA["roles"][role], f"_{words_of(name)}_") is not None
+    return _is_in(_DATA["roles"][role], name)
 
 
 def kept_by(schema: str, table: str) -> str | None:
@@ -64,8 +64,24 @@ def kept_by(schema: str, table: str) -> str | None:
     return _KEPT_BY.get(table.lower()) or _KEPT_BY.get(f"{schema}.{table}".lower())
 
 
-def hints(family: str, name: str) -> Iterator[str]:
-    """The templates in `names.toml` for a column of this name, the best first."""
-    for pattern, template in _DATA["hints"][family]:
-        if re.search(pattern, f"_{words_of(name)}_"):
+def hints(family: str, name: str, others: Collection[str] = ()) -> Iterator[str]:
+    """The templates in `names.toml` for a column of this name in a table with these `others`, the best first."""
+    for pattern, template, *beside in _DATA["hints"].get(family, ()):
+        is_there = all(any(_is_in(needed, other) for other in others) for needed in beside)
+        if is_there and _is_in(pattern, name):
             yield template
+
+
+def ordered_by_name(names: Collection[str]) -> Iterator[tuple[str, str]]:
+    """The pairs of columns whose names say that the value of the first is at most that of the second."""
+    by_words = {words_of(name): name for name in names}
+    for words, name in by_words.items():
+        parts = words.split("_")
+        for place, part in enumerate(parts):
+            for later in _DATA["pairs"].get(part, ()):
+                if other := by_words.get("_".join([*parts[:place], later, *parts[place + 1 :]])):
+                    yield name, other
+
+
+def _is_in(pattern: str, name: str) -> bool:
+    return re.search(pattern, f"_{words_of(name)}_") is not None

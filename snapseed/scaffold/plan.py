@@ -10,14 +10,21 @@ from functools import cache, cached_property
 
 from snapseed.generate.words import words_of
 from snapseed.scaffold.arrangement import Arrangement, Place, arrange
-from snapseed.scaffold.columns import Proposal, most_per_parent, propose, share_of_nulls
+from snapseed.scaffold.columns import Proposal, propose, share_of_nulls
 from snapseed.scaffold.conditions import Rule, conditions_of
-from snapseed.scaffold.decision import Columns, Together, decide, rehearsed
+from snapseed.scaffold.decision import Columns, Together, decide, most_per_parent, rehearsed
 from snapseed.scaffold.draws import NUMBER, literal, quoted
+from snapseed.scaffold.guesses import with_guesses
 from snapseed.scaffold.kept import HeldRows, KeptRows
 from snapseed.scaffold.names import identifier, short_type
 from snapseed.scaffold.schema import Table
-from snapseed.scaffold.sizes import MOST_PER_PARENT, children_per_parent, fan_out_of, largest_root, rows_of
+from snapseed.scaffold.sizes import (
+    MOST_PER_PARENT,
+    children_per_parent,
+    fan_out_of,
+    largest_root,
+    rows_of,
+)
 from snapseed.scaffold.sources import ImpossibleError, sources_of
 from snapseed.scaffold.trial import CandidateRows, Candidates, Verdict, question_of
 
@@ -103,7 +110,7 @@ def plan_project(
     what becomes of tables that hold rows. A table that turns out to be impossible is left out, and all are planned once
     more without it.
     """
-    by_oid = {table.oid: table for table in tables}
+    by_oid = {table.oid: table for table in with_guesses(tables)}
     conditions = {table.oid: conditions_of(table) for table in tables}
     # Safe, since nothing is written: neither can change.
     answer, refusal = cache(answer), cache(refusal)
@@ -115,10 +122,13 @@ def plan_project(
         if not impossible:
             left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
             return ProjectPlan(tuple(_without_circles(entities)), left_out)
-        # A table with a key of several columns is tried again with one of them.
-        joint = {oid: why for oid, why in impossible.items() if len(arrangement.places[oid].key) > 1}
+        # A table is tried again without guesses, then, if its key has several columns, with one of them.
+        guessed = {oid for oid in impossible if any(key.guess for key in by_oid[oid].foreign_keys)}
+        by_oid |= {oid: by_oid[oid].declared for oid in guessed}
+        final = {oid: why for oid, why in impossible.items() if oid not in guessed}
+        joint = {oid: why for oid, why in final.items() if len(arrangement.places[oid].key) > 1}
         single = {**single, **joint}
-        excluded |= {oid: single.get(oid, why) for oid, why in impossible.items() if oid not in joint}
+        excluded |= {oid: single.get(oid, why) for oid, why in final.items() if oid not in joint}
 
 
 def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tuple[list[EntityPlan], dict[int, str]]:

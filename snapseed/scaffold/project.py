@@ -10,9 +10,10 @@ from functools import partial
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from snapseed.config import interpolate
+from snapseed.config import Project, interpolate
 from snapseed.config.settings import variable_with
 from snapseed.errors import UsageError
+from snapseed.generate.generators import load_generators
 from snapseed.postgres.connect import connected, target_of
 from snapseed.postgres.guard import identify
 from snapseed.postgres.locks import reading
@@ -22,6 +23,7 @@ from snapseed.scaffold.modules import Origin, project_files
 from snapseed.scaffold.plan import plan_project
 from snapseed.scaffold.schema import read_schema
 from snapseed.scaffold.trial import answer, refusal
+from snapseed.scaffold.update import tables_of, update_project
 
 _SOURCE = "--from-database"
 _HOW_TO_FILL = (
@@ -50,7 +52,7 @@ class ScaffoldRequest:
 
     `keep_rows` names tables whose rows are kept as they are, `keep_small` keeps those of all small tables without
     personal columns. Others that hold rows are left out, unless they are `include_filled`: then rows for them take
-    their shape from PostgreSQL's `statistics`.
+    their shape from PostgreSQL's `statistics`. With a project to `update`, only what it lacks is made.
     """
 
     url: str
@@ -58,6 +60,7 @@ class ScaffoldRequest:
     keep_small: bool = False
     include_filled: bool = False
     statistics: bool = True
+    update: Project | None = None
 
 
 def scaffold_project(request: ScaffoldRequest) -> Scaffold:
@@ -74,11 +77,16 @@ def scaffold_project(request: ScaffoldRequest) -> Scaffold:
         tables = read_schema(connection, with_statistics=request.statistics and request.include_filled)
         for session in (connection, trying):
             session.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(_LONGEST_CHECK)))
-        held = read_held_rows(
-            connection, tables, request.keep_rows, small=request.keep_small, include_filled=request.include_filled
-        )
+        entities = list(load_generators(request.update.generators).entities.values()) if request.update else []
+        # The rows in the tables of a project are its own.
+        chosen = tables if request.include_filled else tables_of(entities, tables).values()
+        included = {table.oid for table in chosen}
+        held = read_held_rows(connection, tables, request.keep_rows, small=request.keep_small, included=included)
         plan = plan_project(tables, partial(answer, connection), held, partial(refusal, trying))
         identity = identify(connection)
+    if request.update is not None:
+        update = update_project(request.update.generators, entities, tables, plan)
+        return Scaffold(update.files, {}, update.remarks, len(update.files), target.described, lacks_password=False)
     # The shortest reasons first: they are the plainest.
     left_out = [f"{table}: {why}" for table, why in sorted(plan.left_out.items(), key=lambda found: len(found[1]))]
     if not plan.entities:

@@ -6,7 +6,7 @@ Reads catalogs only, no rows. Expressions are in the server's own spelling.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class ForeignKey:
     """Columns that refer to columns of the table with the oid `target`, in the order of the constraint.
 
     `cascades`: deleting a row deletes those that refer to it. `is_required`: no column of the key takes NULL.
+    `guess` is the name of the table if nobody has declared the key.
     """
 
     columns: tuple[str, ...]
@@ -40,6 +41,7 @@ class ForeignKey:
     target_columns: tuple[str, ...]
     cascades: bool = False
     is_required: bool = True
+    guess: str = ""
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -118,6 +120,11 @@ class Table:
     def kind(self, name: str) -> ColumnType:
         """The type of a column. Raises `ConfigurationError` for one that no snapshot has."""
         return parse_type(self.column(name).type)
+
+    @property
+    def declared(self) -> Table:
+        """The table without guesses."""
+        return replace(self, foreign_keys=tuple(key for key in self.foreign_keys if not key.guess))
 
     def are_unique(self, columns: Iterable[str]) -> bool:
         """Whether no two rows may have the same values in these columns."""

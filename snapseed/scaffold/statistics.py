@@ -17,8 +17,7 @@ from snapseed.postgres.catalog import ColumnFacts, TableFacts, read_rows
 from snapseed.postgres.connect import Connection
 from snapseed.snapshot.types import Family, parse_type
 
-# A column of texts has codes if there are at most so many, each at most so long and in at least so many rows.
-_MOST_CODES, _LONGEST_CODE, _FEWEST_ROWS = 50, 32, 5
+_QUERIES = Path(__file__).parent / "queries"
 # The rows of a lookup have weights of their own if they are not more.
 _MOST_WEIGHTS = 120
 
@@ -65,17 +64,8 @@ def read_statistics(connection: Connection, tables: Mapping[int, TableFacts]) ->
     ]
     oids, names, shown = zip(*wanted, strict=True) if wanted else ((), (), ())
     found: dict[int, dict[str, ColumnStatistics]] = {}
-    for row in read_rows(
-        connection,
-        query("statistics", Path(__file__).parent / "queries"),
-        oids=list(oids),
-        names=list(names),
-        shown=list(shown),
-        most=_MOST_CODES,
-        length=_LONGEST_CODE,
-        rows=_FEWEST_ROWS,
-        personal=PERSONAL_VALUES,
-    ):
+    text, columns = query("statistics", _QUERIES), {"oids": list(oids), "names": list(names), "shown": list(shown)}
+    for row in read_rows(connection, text, **columns, personal=PERSONAL_VALUES):
         known = {item.name: row[item.name] for item in fields(ColumnStatistics) if row[item.name] is not None}
         found.setdefault(row["oid"], {})[row["name"]] = ColumnStatistics(**known)
     return found

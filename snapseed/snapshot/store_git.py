@@ -94,8 +94,7 @@ def git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
 
 def committed_in(snapshots: Path, project: Path, commit: str) -> dict[str, Revision]:
     """The snapshots in a folder of the project as of a commit, by name. Raises `UsageError` for an unknown commit."""
-    here = Revision(Path(), project, commit)
-    here.repair()
+    Revision(Path(), project, commit).repair()
     prefix = git(project, "rev-parse", "--show-prefix").stdout.decode().removesuffix("\n")
     folder = Path(os.path.normpath(Path(prefix, os.path.relpath(snapshots, project))))
     found = map(PurePosixPath, Revision(folder, project, commit).present())

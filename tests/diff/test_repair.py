@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -11,14 +12,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from snapseed import verify_snapshot
+from snapseed import LoadRequest, load_snapshot, verify_snapshot
 from snapseed.capture.request import CaptureRequest
 from snapseed.capture.snapshot import capture_snapshot
 from snapseed.diff.repair import RepairRequest, repair_snapshot
+from snapseed.errors import LoadError, RefusedError, SchemaError, SnapseedError
 from snapseed.servers.postgres import EmbeddedPostgres
 from tests.conftest import PROJECTS, Sandbox, copied, new_database
 from tests.examples import FRESH
 from tests.load.test_every_type import spelled
+from tests.projects.moments import at_moments
 from tests.projects.state import contents
 from tests.projects.types.generators.types import KINDS
 
@@ -143,3 +146,110 @@ def test_random_changes_of_values_of_every_type_are_undone(every_type: Sandbox, 
             with suppress(psycopg.errors.IntegrityError):
                 connection.execute(change.encode())
     assert repaired(every_type, snapshot="types").keys() == {"keyed", "bare"}
+
+
+OUTSIDE = """
+CREATE TABLE outside (id int PRIMARY KEY, customer bigint REFERENCES customers ON DELETE CASCADE, code text);
+INSERT INTO customers SELECT 9999, name, NULL, settings, balance, joined, birthday, tags, mood
+  FROM customers WHERE id = 1;
+INSERT INTO outside VALUES (1, 9999);
+"""
+
+
+def refused(sandbox: Sandbox, request: RepairRequest) -> SnapseedError:
+    """The error of a repair that changes nothing."""
+    with sandbox.connect() as connection:
+        before = contents(connection)
+        with pytest.raises(SnapseedError) as caught:
+            repair_snapshot(sandbox.project, sandbox.environment(), request)
+        assert contents(connection) == before
+    return caught.value
+
+
+def test_rows_of_others_need_consent_and_missing_rows_do_not(loaded: Sandbox) -> None:
+    """Nothing is lost where rows are only inserted. A record says that the database holds the snapshot again."""
+    execute(loaded, "DELETE FROM notes WHERE id < 4")
+    assert repaired(loaded, RepairRequest()) == {"notes": (0, 0, 3)}
+    execute(loaded, "UPDATE notes SET number = 77 WHERE id = 5")
+    assert isinstance(refused(loaded, RepairRequest()), RefusedError)
+    assert repaired(loaded) == {"notes": (0, 1, 0)}
+    assert repaired(loaded, RepairRequest()) == {}
+    with loaded.connect() as connection:
+        connection.execute("SELECT pg_stat_force_next_flush()")
+    report = load_snapshot(loaded.project, loaded.environment(), LoadRequest(if_changed=True))
+    assert report.already_loaded
+
+
+def test_rows_outside_the_snapshot_never_go_with_others(loaded: Sandbox) -> None:
+    """Those that CASCADE would delete are found after the fact; where none refer to a row that goes, it goes."""
+    execute(loaded, OUTSIDE)
+    assert isinstance(refused(loaded, YES), LoadError)
+    execute(loaded, "UPDATE outside SET customer = 1")
+    assert repaired(loaded) == {"customers": (1, 0, 0)}
+    execute(
+        loaded,
+        "ALTER TABLE outside DROP CONSTRAINT outside_customer_fkey, ADD FOREIGN KEY (customer) REFERENCES customers",
+    )
+    execute(loaded, "DROP TABLE outside;" + OUTSIDE.replace("ON DELETE CASCADE", ""))
+    error = refused(loaded, YES)
+    assert isinstance(error, LoadError)
+    assert "delete those first" in str(error.next_step)
+
+
+def test_columns_of_the_database_alone_keep_their_values(loaded: Sandbox) -> None:
+    """Also in rows that are deleted and inserted again. A column that the table lacks is an error."""
+    execute(
+        loaded,
+        "ALTER TABLE invoices ADD mine text DEFAULT 'new'; UPDATE invoices SET mine = order_id::text;"
+        "ALTER TABLE invoices DROP CONSTRAINT invoices_order_id_key;"
+        "UPDATE invoices SET order_id = least + greatest - order_id FROM"
+        " (SELECT min(order_id) AS least, max(order_id) AS greatest FROM invoices) AS ends"
+        " WHERE order_id IN (least, greatest); ALTER TABLE invoices ADD UNIQUE (order_id)",
+    )
+    (deleted, updated, inserted) = repaired(loaded)["invoices"]
+    assert (deleted, updated, inserted) == (2, 0, 2)
+    with loaded.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM invoices WHERE mine <> order_id::text").fetchone() == (0,)
+    execute(loaded, "ALTER TABLE shops DROP COLUMN owner")
+    for request in (YES, RepairRequest(dry_run=True)):
+        assert isinstance(refused(loaded, request), SchemaError)
+
+
+def test_nobody_writes_from_the_comparison_to_the_commit(loaded: Sandbox) -> None:
+    """So what was compared is what is changed; readers go on."""
+    execute(loaded, "DELETE FROM notes WHERE id = 1")
+    tried = []
+    with loaded.connect() as connection:
+        connection.execute("SET lock_timeout = '50ms'")
+
+        def write(moment: str) -> None:
+            if moment in {"comparing", "changing rows", "verifying"}:
+                with pytest.raises(psycopg.errors.LockNotAvailable):
+                    connection.execute("UPDATE notes SET number = 1 WHERE id = 9")
+                tried.append(connection.execute("SELECT count(*) FROM notes").fetchone())
+
+        repair_snapshot(loaded.project, loaded.environment(), YES, at_moments(write))
+    assert tried == [(499,)] * 3
+
+
+def test_a_script_fails_where_rows_have_changed_since(loaded: Sandbox, tmp_path: Path) -> None:
+    """It changes nothing then. The command ends with 0 once the script is there; a dry run with differences with 1."""
+    execute(loaded, "DELETE FROM notes WHERE id = 1")
+    script = str(tmp_path / "repair.sql")
+    with loaded.connect() as connection:
+        before = contents(connection)
+        assert loaded.run("diff", "--repair", "--dry-run").returncode == 1
+        assert loaded.run("diff", "--repair", "--script", script).returncode == 0
+        assert loaded.run("diff", "--repair", "--script", str(tmp_path / "none" / "x")).returncode == 2
+        assert contents(connection) == before
+        connection.execute("DELETE FROM notes WHERE id = 2")
+        with pytest.raises(subprocess.CalledProcessError) as caught:
+            by_psql(tmp_path / "repair.sql", loaded.url)
+        assert caught.value.returncode == 3
+    assert not verify_snapshot(loaded.project, loaded.environment()).agrees
+    done = loaded.run("diff", "--repair", "--format", "json", check=True)
+    assert json.loads(done.stdout)["entities"] == [
+        {"entity": "notes", "table": "public.notes", "deleted": 0, "updated": 0, "inserted": 2}
+    ]
+    for wrong in (["dev", "dev", "--repair"], ["--repair", "--columns", "number"], ["--dry-run"]):
+        assert loaded.run("diff", *wrong).returncode == 2

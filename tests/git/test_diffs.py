@@ -11,7 +11,7 @@ from snapseed.cli.differences import as_markdown
 from snapseed.config import find_project
 from snapseed.diff.compare import compare
 from snapseed.diff.sides import commit_side
-from snapseed.git.drivers import remove, set_up, text_of
+from snapseed.git.drivers import set_up, text_of
 from snapseed.snapshot.keys import as_text
 from snapseed.snapshot.manifest import LFS_POINTER
 from snapseed.snapshot.store import open_snapshot
@@ -114,7 +114,7 @@ def test_git_does_not_stop(repository: Repository) -> None:
         assert shown.stdout.count("\n+") > 1
     repository.git("config", "diff.snapseed.textconv", 'f() { /nowhere/python text "$1" || cksum <"$1"; }; f')
     assert "@@ -1 +1 @@" in repository.git("diff").stdout
-    remove(find_project(repository.project))
+    set_up(find_project(repository.project), undo=True)
     assert "Binary files" in repository.git("diff").stdout
 
 
@@ -144,4 +144,6 @@ def test_all_snapshots_of_two_commits_are_compared(repository: Repository) -> No
     whole = as_markdown(report)
     assert "Emeka" in whole
     for most in range(100, len(whole), 50):
-        assert len(as_markdown(report, most)) <= most
+        shown = as_markdown(report, most)
+        assert len(shown) <= most
+        assert shown.count("<details>") == shown.count("</details>")

@@ -137,6 +137,10 @@ def test_a_box_of_the_graph_leads_to_its_table(tab: Any) -> None:  # noqa: ANN40
 
 
 def test_printing_unfolds_all(tab: Any) -> None:  # noqa: ANN401 - as above
-    """What is folded would not be on paper."""
+    """What is folded would not be on paper, nor what is wider than that."""
     tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    tab.emulate_media(media="print")
+    # A4, landscape.
+    tab.set_viewport_size({"width": 1030, "height": 700})
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert tab.evaluate("document.querySelectorAll('details:not([open])').length") == 0

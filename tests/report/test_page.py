@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from snapseed.diff.compare import DiffReport, EntityDiff
+from snapseed.diff.compare import ChangedRow, DiffReport, EntityDiff, SampleRow
 from snapseed.errors import UsageError
 from snapseed.report.page import Page, PageRequest, make_page, read_load
 from tests.command_line import run_command
@@ -128,22 +128,40 @@ def test_a_page_fits_whatever_the_tables(tmp_path: Path) -> None:
 
 
 def test_a_load_and_differences_are_shown(folder: Path) -> None:
-    """What the load waited for, and the counts; no value of a row that differs."""
+    """What the load waited for; counts, and values of rows that differ."""
     file = folder / "load.json"
     times = {"entity": "things", "rows": 10, "seconds": 2.0, "server": 1.5, "starved": 0.25, "send": 0.25}
     load = {"phases": {"copying rows": 2.0, "committing": 1.0}, "entities": [times]}
     project = project_of(folder)
     for document in (load, {"outcome": "passed", "load": load}):
         file.write_text(json.dumps(document))
-        found = DiffReport("left", HOSTILE, (), (EntityDiff("things", 11, 22, 33, {"name": 33}),))
+        changed = ChangedRow("4711", {"name": ("before", HOSTILE), "note": (None, "\x1b")})
+        things = EntityDiff("things", 11, 22, 33, {"name": 33}, changed=(changed,))
+        found = DiffReport("left", HOSTILE, (), (things,))
         request = PageRequest(load=read_load(file), differences=found)
         texts = Reader(make_page(project, project.environment("dev"), request).html).texts
-        assert {"copying rows", "2.000", "11", "22", "33"} <= {text.strip() for text in texts}
+        assert {"copying rows", "2.000", "11", "22", "33", "4711", "before", r"\x1b"} <= {
+            text.strip() for text in texts
+        }
         assert any("the server (75 %" in text for text in texts)
     for broken in ("{", '{"load": null}', "[]", '{"phases": {}}'):
         file.write_text(broken)
         with pytest.raises(UsageError):
             read_load(file)
+
+
+def test_differences_show_no_masked_value(tmp_path: Path) -> None:
+    """Of either side, also in a key: the other side may be the database that the capture came from."""
+    hostile_snapshot(tmp_path, masked=("things.id", "things.note"))
+    project = project_of(tmp_path)
+    row = SampleRow("4711", {"id": "4711", "note": "Ada Costa", "name": "a name"})
+    changed = ChangedRow("4712", {"note": ("before", "after"), "status": ("open", "closed")})
+    found = DiffReport("left", "right", (), (EntityDiff("things", 1, 0, 1, removed=(row,), changed=(changed,)),))
+    for samples, shown in ((True, {"a name", "closed"}), (False, set())):
+        request = PageRequest(samples=samples, differences=found)
+        html = make_page(project, project.environment("dev"), request).html
+        texts = {"4711", "4712", "Ada Costa", "before", "after", "a name", "closed"}
+        assert {text for text in texts if f"<td>{text}" in html} == shown
 
 
 def test_the_command_writes_the_page(folder: Path, page: Page) -> None:

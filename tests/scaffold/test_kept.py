@@ -35,6 +35,8 @@ INSERT INTO of_staff VALUES (1, 1);
 CREATE TABLE of_kinds (id integer PRIMARY KEY, kind text NOT NULL REFERENCES kinds (label));
 CREATE TABLE loose (n integer);
 INSERT INTO loose VALUES (1);
+CREATE TABLE numbered (id integer PRIMARY KEY);
+INSERT INTO numbered SELECT generate_series(1, 12);
 CREATE TABLE empty_one (id integer PRIMARY KEY);
 """
 
@@ -59,7 +61,7 @@ def test_small_means_few_rows_and_nothing_personal(connection: Connection, datab
     connection.execute(KINDS)
     made = scaffold_project(ScaffoldRequest(database, keep_small=True))
     pools = {path for path in made.files if path.startswith("generators/pools/")}
-    assert pools == {"generators/pools/kinds.csv"}
+    assert pools == {"generators/pools/kinds.csv", "generators/pools/numbered.csv"}
     text = "\n".join(made.remarks)
     for table in ("many", "staff", "of_staff", "loose"):
         assert f"left out: {table}: it holds" in text

@@ -45,12 +45,12 @@ def test_what_init_writes_generates_loads_and_verifies_at_once(
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_entity_is_short_and_says_what_it_is(name: str, init: Init) -> None:
-    """A module has a docstring, no TODO, and no parameter that it does not use."""
+    """A module has a docstring, a TODO only for what init names, and no parameter that it does not use."""
     project = init(FILES[name].read_text(encoding="utf-8"))
     for path in (project.folder / "generators").glob("*.py"):
         text = path.read_text(encoding="utf-8")
         assert text.startswith('"""')
-        assert "TODO" not in text
+        assert text.count("TODO") == len(re.findall(r",\s(?:# )?because\s", text))
         for parameter in re.findall(r"(\w+): pl\.DataFrame", text):
             assert f"{parameter}[" in text or f"{parameter})" in text, f"{path.name}: {parameter}"
 

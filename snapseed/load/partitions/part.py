@@ -22,9 +22,6 @@ from snapseed.postgres.rowhash import table_fingerprint
 from snapseed.snapshot.hashing import Fingerprint
 from snapseed.snapshot.store import Snapshot
 
-# Several connections already use the cores.
-_PINNED = (Setting("max_parallel_workers_per_gather", "0", ""), Setting("max_parallel_maintenance_workers", "0", ""))
-
 
 @dataclass(frozen=True)
 class StagePart:
@@ -43,7 +40,6 @@ class StagePart:
     into: TableName
     settings: tuple[Setting, ...]
     sizes: LoadSettings
-    statement_timeout: str
     create: tuple[str, ...] = ()
     build: tuple[str, ...] = ()
     fingerprint: bool = False
@@ -76,7 +72,7 @@ def stage_part(task: StagePart) -> StagedPart:
 def stage_over(session: Session, task: StagePart, listener: Listener = ignore) -> StagedPart:
     """Carry out a task over this connection. The driver's errors become ours."""
     with translated(task.doing, task.target.described), session.transaction():
-        for setting in (*task.settings, *_PINNED, Setting("statement_timeout", task.statement_timeout, "")):
+        for setting in task.settings:
             session.execute("SELECT set_config(%s, %s, true)", (setting.name, setting.value))
         ledger = task.ledger.identifier()
         # Waits for a run of the same task that is still going on, and then finds its result.

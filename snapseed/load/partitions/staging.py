@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from snapseed.events import Advanced, Event, Note
 from snapseed.load.copy import EntityLoad
 from snapseed.load.outcome import CopyStarted
 from snapseed.load.partitions.part import StagedPart, StagePart, stage_over, stage_part
-from snapseed.load.plan import LoadPlan, TablePlan
+from snapseed.load.plan import LoadPlan, Setting, TablePlan
 from snapseed.load.plan.shares import ParallelPlan, Share
 from snapseed.load.prepare import LoadSession
 from snapseed.postgres import locks, query
@@ -36,6 +36,8 @@ from snapseed.snapshot.hashing import Fingerprint, combined
 
 # In the comment on each schema, before what it is for.
 _MARK = "snapseed staging "
+# Several connections already use the cores.
+_ONE_CORE = (Setting("max_parallel_workers_per_gather", "0", ""), Setting("max_parallel_maintenance_workers", "0", ""))
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def stage_tables(session: LoadSession, plan: LoadPlan) -> dict[str, StagedTable]
         drop_stages(session.connection)
         return {}
     with session.phase("looking for staging tables"):
-        _set_up(session, {name: _identity(session, table) for name, table in tables.items()}, tables)
+        _set_up(session, tables.values())
     staged: dict[str, StagedTable] = {}
     for name, table in tables.items():
         session.listener(CopyStarted(name))
@@ -82,9 +84,8 @@ def _steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[l
         table=bare,
         ledger=TableName(tree.stage, "parts"),
         into=tree.root,
-        settings=plan.settings,
+        settings=(*plan.settings, *_ONE_CORE, Setting("statement_timeout", session.environment.statement_timeout, "")),
         sizes=session.settings,
-        statement_timeout=session.environment.statement_timeout,
     )
 
     def task(number: int, share: Share) -> StagePart:
@@ -206,14 +207,10 @@ def drop_stages(connection: Connection, keep: Mapping[str, str] = {}) -> set[str
     return found.keys() - stale
 
 
-def _set_up(session: LoadSession, identities: Mapping[str, str], tables: Mapping[str, TablePlan]) -> None:
+def _set_up(session: LoadSession, tables: Iterable[TablePlan]) -> None:
     """Create the staging schemas that are missing, each table's with a table of results."""
-    wanted: dict[str, str] = {}
-    ledgers: list[str] = []
-    for name, table in tables.items():
-        assert table.parallel is not None
-        wanted |= dict.fromkeys(table.parallel.tree.schemas, _MARK + identities[name])
-        ledgers.append(table.parallel.tree.stage)
+    trees = [(table.parallel.tree, _MARK + _identity(session, table)) for table in tables if table.parallel]
+    wanted = {schema: mark for tree, mark in trees for schema in tree.schemas}
     with opened(_own_target(session)) as connection, connection.transaction():
         there = drop_stages(connection, wanted)
         for schema, mark in wanted.items():
@@ -221,11 +218,10 @@ def _set_up(session: LoadSession, identities: Mapping[str, str], tables: Mapping
                 new = sql.Identifier(schema)
                 connection.execute(sql.SQL("CREATE SCHEMA {}").format(new))
                 connection.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(new, sql.Literal(mark)))
-        for schema in ledgers:
-            parts = sql.Identifier(schema, "parts")
+        for tree, _ in trees:
             # A crash of the server empties it, as it does unlogged partitions: then all tasks run again.
             create = sql.SQL("CREATE UNLOGGED TABLE IF NOT EXISTS {} (name text PRIMARY KEY, result jsonb)")
-            connection.execute(create.format(parts))
+            connection.execute(create.format(sql.Identifier(tree.stage, "parts")))
 
 
 def _identity(session: LoadSession, table: TablePlan) -> str:

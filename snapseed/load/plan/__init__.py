@@ -58,7 +58,7 @@ class RowChanges:
     """How many rows of a table a repair deletes, updates and inserts.
 
     `moved` are those among the deleted ones that it inserts again with other values, and `columns` those that it
-    updates.
+    updates. Columns `as_text` have values that no snapshot holds.
     """
 
     deleted: int = 0
@@ -66,6 +66,7 @@ class RowChanges:
     inserted: int = 0
     moved: int = 0
     columns: frozenset[str] = frozenset()
+    as_text: frozenset[str] = frozenset()
 
     @property
     def commands(self) -> frozenset[str]:

@@ -82,8 +82,9 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet, way: Wa
     filling = [sequence for sequence in facts.sequences if sequence.column in names]
     sequences = tuple(sequence for sequence in filling if (sequence.schema, sequence.name) not in captured)
     if load.request.mode is Mode.REPAIR:
-        # As a script has them: in one statement, which is no other for their owner.
-        sequences = tuple(replace(sequence, may_alter=False) for sequence in sequences)
+        # As a script sets them: in one statement, which is no other for their owner.
+        following = sequences if "INSERT" in load.commands(facts) else ()
+        sequences = tuple(replace(sequence, may_alter=False) for sequence in following)
     return TablePlan(
         entity=entity,
         table=facts.name,

@@ -1,6 +1,6 @@
 -- A partitioned table and those of its partitions that are partitioned themselves: how their rows are divided, and why
--- new partitions cannot take the place of the old ones. Subscribers would not get rows that were written before their
--- table became a partition.
+-- new partitions cannot take the place of the old ones. Subscribers, which there are none of below wal_level = logical,
+-- would not get rows that were written before their table became a partition.
 WITH tree AS (SELECT relid::oid AS oid, parentrelid::oid AS parent FROM pg_partition_tree(%(oid)s::oid::regclass)),
      related AS (SELECT oid FROM tree UNION SELECT relid FROM pg_partition_ancestors(%(oid)s::oid::regclass)),
      own AS (
@@ -25,7 +25,7 @@ SELECT format('DROP TABLE IF EXISTS %%I.t%%s', format('snapseed_%%s', %(oid)s::o
          WHEN EXISTS (SELECT FROM pg_index i, tree t WHERE i.indrelid = t.oid AND NOT i.indisvalid) THEN 'an index of it is not valid'
          WHEN EXISTS (SELECT FROM pg_constraint k, tree t WHERE k.contype = 'f' AND k.conrelid = t.oid
                        AND k.confrelid IN (SELECT oid FROM tree)) THEN 'a foreign key of it refers to it'
-         WHEN EXISTS (SELECT FROM pg_publication) AND EXISTS (
+         WHEN current_setting('wal_level') = 'logical' AND EXISTS (SELECT FROM pg_publication) AND EXISTS (
                 SELECT FROM pg_publication_tables p
                  WHERE to_regclass(format('%%I.%%I', p.schemaname, p.tablename)) IN (SELECT oid FROM related))
            THEN 'it is published, and subscribers would not get the rows'

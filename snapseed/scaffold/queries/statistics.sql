@@ -1,12 +1,13 @@
 -- What ANALYZE found out about columns. Values are given only of columns that are `shown`, and those of texts only if
--- they are codes: a few different ones, short, none that looks personal. Rare ones are not given, nor any if the others
--- are less than three quarters of the rows. What is not given never leaves the server.
+-- they are codes: up to 50 different ones of up to 32 characters, none of which looks personal. A code in fewer than
+-- five rows is not given, and none is if the others are less than three quarters of the rows. What is not given never
+-- leaves the server.
 WITH wanted AS (SELECT * FROM unnest(%(oids)s::int8[], %(names)s::text[], %(shown)s::text[]) AS w (oid, name, shown)),
 found AS (
   SELECT w.oid, w.name, w.shown, greatest(c.reltuples, 0) AS rows, s.null_frac, s.n_distinct, s.avg_width, s.correlation,
          CASE w.shown WHEN 'all' THEN s.most_common_vals::text::text[] WHEN 'codes' THEN
            (s.most_common_vals::text::text[])[:(SELECT count(*) FROM unnest(s.most_common_freqs) AS f
-                                                 WHERE f * c.reltuples >= %(rows)s)] END AS common,
+                                                 WHERE f * c.reltuples >= 5)] END AS common,
          s.most_common_freqs AS shares, CASE WHEN s.n_distinct < 0 THEN -s.n_distinct * c.reltuples ELSE s.n_distinct END
            AS different,
          s.histogram_bounds::text::text[] AS bounds, s.elem_count_histogram AS sizes
@@ -15,13 +16,12 @@ found AS (
      AND s.inherited = (c.relkind = 'p')
 )
 SELECT oid, name, null_frac::float8 AS null_share, avg_width::int4 AS width,
-       coalesce(correlation, 0)::float8 AS correlation,
-       different::int8 AS distinct,
+       coalesce(correlation, 0)::float8 AS correlation, different::int8 AS distinct,
        shares::float8[] AS shares, sizes::float8[] AS sizes,
        CASE WHEN shown = 'all'
-              OR (different <= %(most)s AND 4 * (SELECT sum(f) FROM unnest(shares[:cardinality(common)]) AS f)
+              OR (different <= 50 AND 4 * (SELECT sum(f) FROM unnest(shares[:cardinality(common)]) AS f)
                                             >= 3 * (1 - null_frac)
-                  AND NOT EXISTS (SELECT FROM unnest(common) AS v WHERE length(v) > %(length)s OR v ~ %(personal)s))
+                  AND NOT EXISTS (SELECT FROM unnest(common) AS v WHERE length(v) > 32 OR v ~ %(personal)s))
             THEN common END AS common,
        CASE WHEN shown = 'all' THEN bounds END AS bounds
   FROM found

@@ -15,14 +15,15 @@ SET LOCAL allow_system_table_mods = on;
 CREATE TABLE pg_catalog.pg_dist_partition
   (logicalrelid regclass, partmethod "char", partkey text, colocationid int, repmodel "char");
 INSERT INTO pg_catalog.pg_dist_partition VALUES
-  ('people', 'h', '{VAR …}', 1, 's'), ('teams', 'n', NULL, 2, 't'), ('badges', 'n', NULL, 3, 's');
+  ('people', 'h', '{VAR …}', 1, 's'), ('teams', 'n', NULL, 2, 't'), ('badges', 'n', NULL, 3, 's'),
+  ('managed', 'n', NULL, 0, 's');
 """
-KINDS = {"people": "distributed", "teams": "reference", "badges": "single-shard"}
+KINDS = {"people": "distributed", "teams": "reference", "badges": "single-shard", "managed": "local"}
 
 
 def test_tables_of_citus_are_known_by_its_catalog(shapes: Shapes) -> None:
     """Their rows may be on other nodes, where the numbers of transactions are others, so they may not be ours."""
-    shapes.create("INSERT INTO teams VALUES ('Red', 'x')")
+    shapes.create("INSERT INTO teams VALUES ('Red', 'x'); CREATE TABLE managed ()")
     with shapes.connect() as connection, connection.transaction(force_rollback=True):
         names = [TableName("public", name) for name in KINDS]
         assert {facts.citus for facts in read_tables(connection, names).values()} == {None}

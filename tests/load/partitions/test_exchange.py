@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from snapseed.postgres import query
+from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.partitions import read_partitions
 from tests.load.shapes import Shapes, mentions, reasons
 from tests.projects.state import schema_of
@@ -112,8 +114,7 @@ OBSTACLES = {
     "CREATE FUNCTION f(low) RETURNS int LANGUAGE sql AS 'SELECT 1'": "function",
     "CREATE STATISTICS st ON team, name FROM low": "statistics object",
     "CREATE SEQUENCE s OWNED BY low.id": "sequence s",
-    "CREATE PUBLICATION p FOR ALL TABLES": "published",
-    "CREATE PUBLICATION p FOR TABLE middle": "published",
+    "CREATE PUBLICATION p FOR TABLE middle": "publication of table middle",
     "CREATE TABLE a (LIKE people) PARTITION BY LIST (id); ALTER TABLE a ATTACH PARTITION people DEFAULT": "a partition",
     "GRANT USAGE ON SCHEMA public TO pg_monitor; GRANT SELECT ON low TO pg_monitor WITH GRANT OPTION;"
     " SET LOCAL ROLE pg_monitor; GRANT SELECT ON low TO PUBLIC; RESET ROLE": "granted privileges",
@@ -133,3 +134,17 @@ def test_what_cannot_be_created_again_is_an_obstacle(shapes: Shapes) -> None:
                 tree = read_partitions(connection, oid)
                 found = filter(None, [tree.obstacle, *(part.obstacle for part in tree.partitions)])
                 assert (named in " ".join(found)) if named else not any(found), ddl
+
+
+@pytest.mark.parametrize("objects", ["ALL TABLES", "TABLE middle"])
+def test_a_published_table_is_an_obstacle_where_there_can_be_subscribers(shapes: Shapes, objects: str) -> None:
+    """They need wal_level = logical."""
+    shapes.create(f"{RANGES} CREATE PUBLICATION p FOR {objects}")
+    found, oid = query("partition_tree"), shapes.one("SELECT 'people'::regclass::oid::int8")
+    with shapes.connect() as connection:
+        for level, obstacle in {
+            "replica": None,
+            "logical": "it is published, and subscribers would not get the rows",
+        }.items():
+            at_level = found.replace(b"current_setting('wal_level')", f"'{level}'".encode())
+            assert [row["obstacle"] for row in read_rows(connection, at_level, oid=oid)] == [obstacle]

@@ -1,0 +1,150 @@
+"""`init --from-database --update`: what a migration has changed, added to the generators of a project that exists.
+
+Only whole lines are added, and only where a module still has the form that `init` writes. All else is told.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from snapseed.generate.entity import Entity
+from snapseed.postgres.fit import type_of
+from snapseed.scaffold.draws import quoted
+from snapseed.scaffold.modules import generator_files, imported, laid_out
+from snapseed.scaffold.plan import EntityPlan, ProjectPlan
+from snapseed.scaffold.schema import Table
+from snapseed.snapshot.types import Family
+
+
+@dataclass(frozen=True)
+class Update:
+    """The files to write, new or with lines added, by their paths; and what people should know or do."""
+
+    files: Mapping[str, str]
+    remarks: tuple[str, ...]
+
+
+def tables_of(entities: Iterable[Entity | EntityPlan], tables: Sequence[Table]) -> dict[str, Table]:
+    """The table of each entity that has one, by the entity's name."""
+    known = {(table.schema, table.name): table for table in tables}
+    known |= {("", table.name): table for table in tables if table.is_visible}
+    found = {entity.name: known.get((entity.schema or "", entity.table or entity.name)) for entity in entities}
+    return {name: table for name, table in found.items() if table is not None}
+
+
+def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Table], plan: ProjectPlan) -> Update:
+    """Compare the tables of a database with the entities of the project whose generators are in `folder`."""
+    own, plans = tables_of(entities, tables), {entity.name: entity for entity in plan.entities}
+    planned = {table.oid: plans[name] for name, table in tables_of(plan.entities, tables).items()}
+    fresh = [found for oid, found in planned.items() if oid not in {table.oid for table in own.values()}]
+    texts = generator_files(plan)
+    files: dict[str, str] = {}
+    remarks: list[str] = []
+    there = {path.stem for path in folder.glob("*.py")} | {found.name for found in fresh}
+    for found in fresh:
+        needed = sorted({*found.references, *filter(None, [found.parent, found.among])} - there)
+        if (folder / f"{found.name}.py").exists() or needed:
+            why = f"there is no module {', '.join(needed)}" if needed else f"{found.name}.py is another module"
+            remarks.append(f"new table {found.table or found.name}: not written, because {why}")
+        else:
+            files |= {path: text for path, text in texts.items() if Path(path).stem == found.name}
+    for entity in entities:
+        table = own.get(entity.name)
+        if table is None:
+            remarks.append(f"removed table: {entity.table}; delete its entity {entity.name}")
+            continue
+        remarks += _changed(entity, table)
+        wanted = planned.get(table.oid)
+        if wanted is None or not (new := [name for name in wanted.columns if name not in entity.columns]):
+            continue
+        path = Path(entity.function.__code__.co_filename)
+        place = f"generators/{path.relative_to(folder).as_posix()}"
+        text = _with_columns(files.get(place) or path.read_text(encoding="utf-8"), entity, wanted, new)
+        if text is not None:
+            files[place] = text
+        else:
+            remarks.append(f"new columns of {entity.name}, to add by hand:")
+            remarks += [f"  {name} {wanted.columns[name]}: {wanted.values.get(name, 'in its pool')}" for name in new]
+    words = folder / "words.py"
+    if files and "generators/words.py" in texts:
+        old, lists = words.read_text(encoding="utf-8") if words.exists() else "", texts["generators/words.py"]
+        missing = [
+            found
+            for found in re.findall(r"^\w+ = \[\n(?: .*\n)+\]\n", lists, re.MULTILINE)
+            if found.split()[0] not in old
+        ]
+        if missing:
+            files["generators/words.py"] = old + "".join(missing) if old else lists
+    return Update(files, tuple(remarks))
+
+
+def _changed(entity: Entity, table: Table) -> list[str]:
+    """Columns that are gone, and those of another type than the entity declares."""
+    kinds = {column.name: type_of(column) for column in table.columns}
+    gone = [f"removed column: {entity.name}.{name}" for name in entity.columns if name not in kinds]
+    return gone + [
+        f"changed type: {entity.name}.{name} is {kind.name}, declared as {declared.name}"
+        for name, declared in entity.columns.items()
+        if (kind := kinds.get(name)) and kind.name != declared.name
+        # An enum or a type of an extension may be declared as text.
+        if {kind.family, declared.family} > {Family.TEXT_FORM} or Family.TEXT_FORM not in {kind.family, declared.family}
+    ]
+
+
+def _with_columns(text: str, entity: Entity, plan: EntityPlan, names: Sequence[str]) -> str | None:
+    """The module with these columns at the end of its declaration and of its frame; None if it has another form."""
+    tree = ast.parse(text)
+    function = next(
+        (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == entity.function.__name__),
+        None,
+    )
+    match function:
+        case ast.FunctionDef(
+            decorator_list=[ast.Call(keywords=keywords)], body=[*_, ast.Return(ast.Call(args=[ast.Dict() as frame]))]
+        ):
+            declared = next((word.value for word in keywords if word.arg == "columns"), None)
+        case _:
+            return None
+    if not isinstance(declared, ast.Dict) or not plan.values.keys() >= {*names}:
+        return None
+    known = {"rows", "pl", *(argument.arg for argument in function.args.args)}
+    known |= {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    known |= {alias.asname or alias.name for node in imports for alias in node.names}
+    statements: list[tuple[str, str]] = []
+    used = _names(plan.values[name] for name in names)
+    for name, code in reversed(plan.statements):
+        if name in used - known:
+            statements.insert(0, (name, code))
+            used |= _names([code])
+    made = replace(plan, statements=tuple(statements), values={name: plan.values[name] for name in names})
+    modules = {name: module for module, found in imported(made) for name in found if name in used - known}
+    if not used <= known | modules.keys() | {name for name, _ in statements}:
+        return None
+    # From the end on, so that line numbers hold.
+    added = [
+        (
+            frame.end_lineno or 0,
+            [line for name in names for line in laid_out(f"{quoted(name)}: ", made.values[name], ",", 12)],
+        ),
+        (function.body[-1].lineno, [line for name, code in statements for line in laid_out(f"{name} = ", code, "", 4)]),
+        (declared.end_lineno or 0, [f"        {quoted(name)}: {quoted(plan.columns[name])}," for name in names]),
+        ((imports[-1].end_lineno or 0) + 1, [f"from {module} import {name}" for name, module in modules.items()]),
+    ]
+    lines = text.splitlines()
+    for node in (frame, declared):
+        last = (node.end_lineno or 0) - 1
+        if lines[last].strip() not in {"}", "},"} or not lines[last - 1].rstrip().endswith(","):
+            return None
+    for line, new in added:
+        lines[line - 1 : line - 1] = new
+    return "\n".join([*lines, ""])
+
+
+def _names(codes: Iterable[str]) -> set[str]:
+    """All names in these expressions."""
+    return {node.id for code in codes for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
