@@ -176,7 +176,7 @@ def _read_elsewhere(target: Target, reading: Reading, part: _Range, session: Ses
     return part
 
 
-def _read(  # tell: the number of rows that have come, and their bytes
+def _read(
     target: Target,
     reading: Reading,
     part: _Range,
@@ -184,7 +184,7 @@ def _read(  # tell: the number of rows that have come, and their bytes
     session: Session,
     stop: threading.Event,
 ) -> _Range:
-    """Read one range of a table, while a second thread writes, and a third one ends files."""
+    """Read one range of a table, while a second thread writes, and a third one ends files; `tell` rows and bytes."""
     table, began, observed = part.table, time.monotonic(), EMPTY
     is_masked, order = bool(reading.masks.names_in(table.name)), None
     filled = {sequence.column for sequence in table.facts.sequences} & {column.name for column in table.columns}

@@ -234,6 +234,8 @@ def load(
             report = load_snapshot(call.project, environment, request, listener=meter, executor=executor)
         verbosity = {"quiet": call.options.quiet, "verbose": call.options.verbose}
         call.show(text.loaded(report, **verbosity), document(report))
+    if not dry_run and not all(left.agrees for left in report.plan.left):
+        raise typer.Exit(1)
 
 
 app.command()(verification.verify)

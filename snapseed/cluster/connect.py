@@ -11,6 +11,7 @@ from typing import Any
 
 import dask
 import distributed
+from distributed.utils import get_mp_context
 
 from snapseed.cluster.executor import ClusterExecutor
 from snapseed.cluster.versions import require_same_versions
@@ -18,18 +19,21 @@ from snapseed.config import Project, Store
 from snapseed.errors import ServerError, UsageError, without_interrupts
 from snapseed.events import Listener, Note
 from snapseed.generate.code import LIBRARIES, packed
+from snapseed.generate.parallel import one_thread_each
 
 LOCAL = "local"
 _TIMEOUT = "10s"
 # For workers on this machine, which share its terminal and its cores.
 _SETTINGS = {
     "logging": {"distributed": "critical"},
+    # Forked from a process that has imported what tasks need: a second of CPU time for each worker that starts.
+    "distributed.worker.multiprocessing-method": "forkserver",
     # How long to look for a worker that died, before its results are made by others.
     "distributed.comm.timeouts.connect": "3s",
     # So long after a worker died, Dask gives its place up for good if it is just starting again.
     "distributed.deploy.lost-worker-timeout": "365 days",
 }
-_ONE_THREAD = {"POLARS_MAX_THREADS": "1"}
+_IMPORTED = ["distributed", "snapseed.cluster.executor", "snapseed.generate.part"]
 
 
 @contextmanager
@@ -89,12 +93,12 @@ def _local(jobs: int) -> Iterator[distributed.Client]:
     # Starting it later would let Ctrl-C through again.
     resource_tracker.ensure_running()
     with dask.config.set(_SETTINGS):
-        with without_interrupts():
+        get_mp_context().set_forkserver_preload(_IMPORTED)
+        with without_interrupts(), one_thread_each():
             cluster = distributed.LocalCluster(
                 n_workers=jobs,
                 threads_per_worker=1,
                 dashboard_address="127.0.0.1:0",
-                env=_ONE_THREAD,
                 silence_logs=logging.CRITICAL,
             )
         with cluster, distributed.Client(cluster, set_as_default=False) as client:

@@ -100,7 +100,7 @@ def _processes(jobs: int, told: Told) -> Iterator[tuple[Executor, Callable[[], N
 
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(made,))
     try:
-        with _one_thread_each():
+        with one_thread_each():
             yield pool, ask
         ask()
     except BaseException:
@@ -168,7 +168,7 @@ class _Others:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Give processes that are started inside one polars thread each, unless the user chose: there is one per core."""
     if _POLARS_THREADS in os.environ:
         yield

@@ -88,7 +88,7 @@ def generate_snapshot(
     with _sized(project, request, listener), replacing(request.store_in(project), request.name) as staging:
         if kept:
             _copy_files(kept, staging)
-        manifest = _made(Tasks(project, request, staging), kept, jobs, executor, listener)
+        manifest = make_manifest(Tasks(project, request, staging), kept, jobs, executor, listener)
         if request.max_size is not None and manifest.bytes > request.max_size:
             raise SnapshotError(
                 f"the snapshot {request.name!r} is larger than allowed; the one before stays",
@@ -143,7 +143,7 @@ def check_snapshot(project: Project, request: Request, *, jobs: int = 1, listene
         _sized(project, replace(same, store=Store(Path(folder))), listener),
         writing_to(Path(folder)),
     ):
-        made = _made(Tasks(project, same, FolderStaging(Path(folder))), None, jobs, None, listener)
+        made = make_manifest(Tasks(project, same, FolderStaging(Path(folder))), jobs=jobs, listener=listener)
     names = request.only or tuple(dict.fromkeys(entity.name for entity in (*stored.entities, *made.entities)))
     damaged = tuple(
         f"{file.path}: {problem}"
@@ -164,7 +164,13 @@ def check_snapshot(project: Project, request: Request, *, jobs: int = 1, listene
     return CheckReport(made, time.monotonic() - started, different, same_bytes)
 
 
-def _made(tasks: Tasks, kept: Snapshot | None, jobs: int, executor: Executor | None, listener: Listener) -> Manifest:
+def make_manifest(
+    tasks: Tasks,
+    kept: Snapshot | None = None,
+    jobs: int = 1,
+    executor: Executor | None = None,
+    listener: Listener = ignore,
+) -> Manifest:
     """Make all parts, and the manifest that describes them and the entities that are kept."""
     done = 0
 

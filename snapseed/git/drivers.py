@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import TypeVar
 
 import msgspec
@@ -59,9 +60,9 @@ def set_up(project: Project, *, undo: bool = False) -> dict[str, str]:
 
     Returns what became of each. To `undo` it, only the configuration is changed. Raises `UsageError` outside of git.
     """
-    folder, file = project.folder, project.folder / ".gitattributes"
-    lines = [] if undo else list(_missing_attributes(folder, project.snapshots.folder))
-    done = {name: _set(folder, name, None if undo else value) for name, value in settings().items()}
+    top = Path(_asked(project.folder, "rev-parse", "--show-toplevel").stdout.decode().removesuffix("\n"))
+    file, lines = top / ".gitattributes", [] if undo else list(_missing_attributes(top, project.snapshots.folder))
+    done = {name: _set(top, name, None if undo else value) for name, value in settings().items()}
     if lines:
         is_open = file.exists() and not file.read_bytes().endswith(b"\n")
         with file.open("a", encoding="utf-8") as stream:
@@ -71,34 +72,31 @@ def set_up(project: Project, *, undo: bool = False) -> dict[str, str]:
 
 def _set(folder: Path, name: str, value: str | None) -> str:
     """Give a setting of this clone a value, or remove it, and say what was there."""
-    found = git(folder, "config", "--local", "--get", name)
+    found = _asked(folder, "config", "--local", "--get", name)
     before = found.stdout.decode().removesuffix("\n") if found.returncode == 0 else None
     if before == value:
         return _LEFT
-    change = ("--unset-all", name) if value is None else ("--replace-all", name, value)
-    done = git(folder, "config", "--local", *change)
-    if done.returncode:
-        raise UsageError(
-            "git cannot change its configuration", where=str(folder), observed=done.stderr.decode().strip()
-        )
+    _asked(folder, "config", "--local", *(("--unset-all", name) if value is None else ("--replace-all", name, value)))
     return "set" if before is None else f"{'removed' if value is None else 'replaced'}, was: {before}"
 
 
-def _missing_attributes(folder: Path, snapshots: Path) -> Iterator[str]:
+def _missing_attributes(top: Path, snapshots: Path) -> Iterator[str]:
     """The lines that .gitattributes lacks: asked of git, because other lines and files may say the same."""
-    inside = os.path.relpath(snapshots, folder)
+    inside = os.path.relpath(snapshots, top)
     for pattern, attributes in (("*.parquet", "-text -merge diff=snapseed"), ("manifest.json", "merge=snapseed")):
         example, name = Path(inside, "x", pattern.replace("*", "x")), attributes.rpartition(" ")[2].partition("=")[0]
-        if (found := git(folder, "check-attr", name, "--", str(example))).returncode:
-            raise UsageError(
-                "git does not know the folder of snapshots",
-                where=str(snapshots),
-                observed=found.stderr.decode().strip(),
-                next_step="run `git init` in the project, or keep the snapshots to commit below it",
-            )
-        if not found.stdout.endswith(b" snapseed\n"):
+        if not _asked(top, "check-attr", name, "--", str(example)).stdout.endswith(b" snapseed\n"):
             path = "**/" + pattern if inside == os.curdir else f"{inside}/**/{pattern}"
             yield f"{json.dumps(path, ensure_ascii=False) if ' ' in path else path} {attributes}\n"
+
+
+def _asked(folder: Path, *arguments: str) -> CompletedProcess[bytes]:
+    """What git answers; 1 is the code of a setting that is not there. Raises `UsageError` for any other failure."""
+    done = git(folder, *arguments)
+    if done.returncode > 1:
+        said, advice = done.stderr.decode(errors="replace").strip(), "this needs a repository with the snapshots in it"
+        raise UsageError("git refused", where=str(folder), observed=said, next_step=advice)
+    return done
 
 
 # ── Rows as text ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -212,16 +212,21 @@ def _analyze(session: Session, target: Target, plan: LoadPlan, environment: Envi
                 # Publish the counts that `--if-changed` compares now, not some time after this session ends.
                 session.execute("SELECT pg_stat_force_next_flush()")
 
+    divided = {
+        table.table: [found.name for found in table.parallel.tree.partitions]
+        for table in plan.tables
+        if table.parallel and session.info.server_version >= _ANALYZES_ONLY
+        if all(found.parent == table.table for found in table.parallel.tree.partitions)
+    }
+    partitions = [name for names in divided.values() for name in names]
+    with ExitStack() as stack:
+        own = [session]
+        # The rows are committed: a server without room for more connections is no failure.
+        with suppress(SnapseedError):
+            own.extend(stack.enter_context(connected(target)) for _ in partitions[1 : environment.connections])
+        shared_among(own, [partial(analyze, name) for name in partitions])
     for table in plan.tables:
-        partitions = table.parallel.tree.partitions if table.parallel else ()
-        is_flat = all(found.parent == table.table for found in partitions)
-        if partitions and is_flat and session.info.server_version >= _ANALYZES_ONLY:
-            with ExitStack() as stack:
-                own = [stack.enter_context(connected(target)) for _ in range(environment.connections)]
-                shared_among(own, [partial(analyze, found.name) for found in partitions])
-            analyze(table.table, session, what="ONLY {}")
-        else:
-            analyze(table.table, session)
+        analyze(table.table, session, what="ONLY {}" if table.table in divided else "{}")
 
 
 @contextmanager

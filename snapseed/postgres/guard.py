@@ -180,7 +180,8 @@ def require_ours(
             where=str(identity),
             observed=f"rows in {', '.join(foreign)}",
             expected="empty tables, or only rows that a load has put there and nobody has changed since",
-            next_step=f"`snapseed diff {environment.name}` shows those in its own tables; to replace all",
+            next_step=f"`snapseed diff {environment.name}` shows those in its own tables, --only leaves tables out;"
+            " to lose these rows",
         )
         require_consent_to_replace(refusal, environment, consent=consent)
 

@@ -36,7 +36,8 @@ def test_what_was_there_before_is_told(repository: Repository) -> None:
     repository.git("rm", "--quiet", "*.gitattributes")
     (repository.root / ".gitattributes").write_text("*.parquet diff=lfs\n*.parquet diff=snapseed\n")
     assert set_up(find_project(repository.project))["diff.snapseed.textconv"] == "replaced, was: cat"
-    assert (repository.project / ".gitattributes").read_text() == "snapshots/**/manifest.json merge=snapseed\n"
+    added = (repository.root / ".gitattributes").read_text().splitlines()[2:]
+    assert added == ['"the project/snapshots/**/manifest.json" merge=snapseed']
 
 
 def test_it_can_be_undone(repository: Repository) -> None:
@@ -51,12 +52,32 @@ def test_it_can_be_undone(repository: Repository) -> None:
 
 
 def test_it_says_where_it_does_not_work(tmp_path: Path) -> None:
-    """Outside of a repository, and for snapshots that are not in the project."""
-    file = tmp_path / "snapseed.toml"
+    """Outside of a repository, also to undo it; and for snapshots that are not in the repository."""
+    file = tmp_path / "project" / "snapseed.toml"
+    file.parent.mkdir()
     for setting in ("", 'snapshots = "../elsewhere"', 'snapshots = "s3://bucket/here"'):
         file.write_text(f"[snapseed]\n{setting}\n[environments.dev]\n")
-        with pytest.raises(UsageError):
-            set_up(find_project(tmp_path))
+        for undo in (False, True):
+            if setting and undo:
+                continue
+            with pytest.raises(UsageError):
+                set_up(find_project(file.parent), undo=undo)
+        Repository(file.parent, file.parent).git("init", "--quiet")
+
+
+def test_snapshots_beside_the_project(repository: Repository) -> None:
+    """In the same repository: the lines match, and stay the same."""
+    file = repository.project / "snapseed.toml"
+    file.write_text(file.read_text().replace("[snapseed]", '[snapseed]\nsnapshots = "../data"'))
+    assert set_up(find_project(repository.project))[".gitattributes"] == "added 2 lines"
+    assert set_up(find_project(repository.project))[".gitattributes"] == "left as it was"
+
+
+def test_what_git_refuses_is_an_error(repository: Repository) -> None:
+    """As where another process changes the configuration."""
+    (repository.root / ".git" / "config.lock").touch()
+    with pytest.raises(UsageError):
+        set_up(find_project(repository.project), undo=True)
 
 
 def test_the_command_says_what_it_did(repository: Repository) -> None:

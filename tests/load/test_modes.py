@@ -106,6 +106,7 @@ def test_an_upsert_leaves_out_the_tables_that_allow_none(shapes: Shapes, ddl: st
     assert mentions(left(report), "badges False … refer … people")
     assert [table.entity.name for table in report.plan.tables] == ["teams"]
     assert shapes.one("SELECT count(*) FROM people WHERE score = -1") == 30
+    assert shapes.run("load", "dev", "--mode", "upsert").returncode == 1
     error = shapes.refused(Mode.UPSERT, only=["people"])
     assert mentions(str(error), problem)
     assert "SQL" not in str(error.next_step)

@@ -72,6 +72,7 @@ def test_small_means_few_rows_and_nothing_personal(connection: Connection, datab
         "generators/pools/many.csv",
     } <= named.files.keys()
     assert "of_kinds: it needs rows of kinds: add --keep-rows kinds" in "\n".join(named.remarks)
+    assert named.files["generators/pools/many.csv"].split() == ["id", *map(str, range(1, 501))]
 
 
 @pytest.mark.parametrize("name", ["loose", "of_staff", "empty_one", "nobody"])
