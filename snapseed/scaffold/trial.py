@@ -30,7 +30,7 @@ class Candidates:
     """A column to try: the type that its checks see, and the examples of each of its draws, as JSON.
 
     No draws: the column has a value that is not known. `may_be_null`: NULL is tried as well. `is_reference`: the values
-    are those of another table, which meet what this column asks for, unless a function looks at them.
+    are those of another table, which meet what this column asks for.
     """
 
     name: str
@@ -109,7 +109,7 @@ def answer(connection: Connection, rules: Iterable[Rule], columns: Iterable[Cand
         rows += [(NULL,)] * column.may_be_null
         alone = [rule for rule in rules if rule.columns == (name,)]
         met |= {rule: _tried(connection, rule, [column], rows) for rule in alone}
-        refusing = [rule for rule in alone if not column.is_reference or rule.calls]
+        refusing = [] if column.is_reference else alone
         refused = {value for rule in refusing for (value,), is_met in met[rule].items() if not is_met}
         fitting = (place for place, examples in enumerate(column.draws) if not refused & set(examples))
         place = first[name] = next(fitting, None)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from psycopg import sql
 
@@ -17,6 +20,7 @@ from snapseed.diff.compare import ChangedRow, DiffReport, DiffRequest, EntityDif
 from snapseed.diff.sides import find_side
 from snapseed.errors import SnapshotError, UsageError
 from tests.conftest import Sandbox, copied, new_database
+from tests.forged import CHUNK_ROWS, described, write_manifest
 from tests.projects.state import generated
 
 
@@ -32,8 +36,10 @@ def different(report: DiffReport) -> EntityDiff:
     return found
 
 
-def with_other_notes(sandbox: Sandbox, number: str, chunk_rows: int = 40) -> Path:
+def with_other_notes(sandbox: Sandbox, number: str, chunk_rows: int = 40, part_rows: int = 100) -> Path:
     """Another snapshot, in which this expression gives the notes their number."""
+    settings = sandbox.folder / "snapseed.toml"
+    settings.write_text(settings.read_text().replace("part_rows = 100", f"part_rows = {part_rows}"))
     file, snapshots = sandbox.folder / "generators" / "shop.py", sandbox.folder / "snapshots"
     text = file.read_text()
     assert "rows.positions.cast(pl.Int32)" in text
@@ -67,21 +73,26 @@ def test_snapshots_with_other_chunks_agree_without_being_read(offline: Sandbox) 
     assert len(report.entities) == 6
 
 
-@pytest.mark.parametrize("chunk_rows", [40, 60])
-def test_only_files_with_differences_are_read(offline: Sandbox, chunk_rows: int) -> None:
-    """Also of snapshots with other chunks: what lies between two keys at which chunks of both begin."""
-    other = with_other_notes(offline, "rows.positions + (rows.key() == 333).cast(int) * 7", chunk_rows)
+@pytest.mark.parametrize(("chunk_rows", "part_rows"), [(40, 100), (60, 100), (40, 70)])
+def test_only_files_with_differences_are_read(offline: Sandbox, chunk_rows: int, part_rows: int) -> None:
+    """Also of snapshots with other chunks or parts: what lies between two keys at which chunks of both begin."""
+    other = with_other_notes(offline, "rows.positions + (rows.key() == 333).cast(int) * 7", chunk_rows, part_rows)
     remove_rows(other, offline.folder / "snapshots" / "dev", kept="notes")
     found = different(compared(offline, offline.folder / "snapshots" / "dev", other))
     assert found.changed == (ChangedRow("333", {"number": ("0", "7")}),)
     assert found.columns == {"number": 1}
 
 
-def test_a_snapshot_in_a_commit_is_a_side(offline: Sandbox) -> None:
-    """Its files come out of git. A revision or a folder that git does not have is named."""
+def commit(folder: Path) -> None:
+    """Commit everything in a folder."""
     as_somebody = ["-c", "user.name=a", "-c", "user.email=a@b"]
     for command in (["init", "-q"], ["add", "."], [*as_somebody, "commit", "-qm", "one"]):
-        subprocess.run(["git", *command], cwd=offline.folder, check=True)  # noqa: S607 - on every machine with a checkout
+        subprocess.run(["git", *command], cwd=folder, check=True)  # noqa: S607 - on every machine with a checkout
+
+
+def test_a_snapshot_in_a_commit_is_a_side(offline: Sandbox) -> None:
+    """Its files come out of git. A revision or a folder that git does not have is named."""
+    commit(offline.folder)
     other = with_other_notes(offline, "rows.positions + (rows.key() == 5).cast(int) * 7")
     shutil.rmtree(offline.folder / "snapshots" / "dev")
     found = different(compared(offline, "HEAD:snapshots/dev", other))
@@ -90,6 +101,44 @@ def test_a_snapshot_in_a_commit_is_a_side(offline: Sandbox) -> None:
     for text, error in wrong.items():
         with pytest.raises(error):
             compared(offline, text, other)
+
+
+def test_files_in_git_lfs_are_read_where_they_were_fetched(offline: Sandbox) -> None:
+    """The commit has only pointers to them. A file that is not there is an error, not an empty one."""
+    objects = offline.folder / ".git" / "lfs" / "objects"
+    for file in (offline.folder / "snapshots" / "dev").rglob("*.parquet"):
+        data = file.read_bytes()
+        name = hashlib.sha256(data).hexdigest()
+        stored = objects / name[:2] / name[2:4] / name
+        stored.parent.mkdir(parents=True, exist_ok=True)
+        stored.write_bytes(data)
+        file.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{name}\nsize {len(data)}\n")
+    commit(offline.folder)
+    other = with_other_notes(offline, "rows.positions + (rows.key() == 5).cast(int) * 7")
+    assert different(compared(offline, "HEAD:snapshots/dev", other)).changed_count == 1
+    shutil.rmtree(objects)
+    with pytest.raises(SnapshotError):
+        compared(offline, "HEAD:snapshots/dev", other)
+
+
+def test_nulls_in_several_pages_are_read(offline: Sandbox) -> None:
+    """Statistics of a file count them page by page, or wrongly; a NULL that became a value is found all the same."""
+    texts: list[str | None] = [None if number % 3 else "x" for number in range(9000)]
+    for name, last in (("one", None), ("two", "y")):
+        rows = pa.table({"id": pa.array(range(9001)), "x": pa.array([*texts, last])})
+        folder, types = offline.folder / "snapshots" / name, {"id": "bigint", "x": "text"}
+        folder.mkdir()
+        pq.write_table(
+            rows,
+            folder / "things.parquet",
+            compression="zstd",
+            row_group_size=CHUNK_ROWS,
+            data_page_size=1,
+            version="2.6",
+        )
+        write_manifest(folder, described(folder, rows, types))
+    found = different(compared(offline, "one", "two"))
+    assert found.changed == (ChangedRow("9000", {"x": (None, "y")}),)
 
 
 @pytest.fixture
