@@ -284,7 +284,7 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
     for name in (column.name for column in sources.table.columns if column.name in filled):
         values[name] = draws[name].finished(variables.get(name, filled[name]))
     return statements, values | {
-        name: f"rows.or_null({null.replace('{}', values[name])})" for name, null in nulls.items()
+        name: f"rows.or_null({null.replace('{}', values[name])})" for name, null in nulls.items() if name in values
     }
 
 
