@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 
 from snapseed.errors import ConfigurationError
 from snapseed.generate.words import words_of
-from snapseed.scaffold.conditions import Conditions
+from snapseed.scaffold.conditions import MOMENTS, Conditions, few_values
 from snapseed.scaffold.kept import KeptRows
-from snapseed.scaffold.names import identifier, singular, suggests
+from snapseed.scaffold.names import identifier, suggests
+from snapseed.scaffold.parents import ancestors_of, parents_of, shares_key
 from snapseed.scaffold.schema import ForeignKey, Table
-from snapseed.snapshot.types import INTEGERS, KEYS, Family
+from snapseed.snapshot.keys import is_key_type
+from snapseed.snapshot.types import INTEGERS, Family
 
 _SMALL_COLUMNS = 5
 # Text columns with room for a thousand different numbers at most.
@@ -19,10 +21,10 @@ _SHORT_TYPES = {f"character{varying}({length})" for varying in ("", " varying") 
 # No root entity is further than this from the one that the scale counts.
 _LEVELS = 2
 _LOOKUP_ROWS, _NEEDED_LOOKUP_ROWS, _MOST_LOOKUP_ROWS = 8, 20, 5_000
-# Points for a foreign key as the one to the parent.
-_ONE_EACH, _JOIN, _IN_KEY, _BETWEEN, _REQUIRED, _CASCADES, _NAMED_LIKE, _TO_PEOPLE = 60, 40, 30, 25, 20, 15, 12, 6
 # What can tell the rows of a parent apart in a key, the best first: a number, a reference, a lookup's row, a label.
-_COUNTED, _REFERRED, _LOOKED_UP, _LABELLED = range(4)
+_COUNTED, _REFERRED, _LOOKED_UP, _LABELLED, _PLACED = range(5)
+# Types whose unique values ascend as they are drawn, so that a column of them can be a key, or begin one.
+_ASCENDING = INTEGERS | {Family.TEXT, Family.CHARACTER, Family.DATE, Family.NUMERIC}
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Place:
 
     A child has a `parent`, and with `one_each` at most one row for each of its rows. A lookup has `rows`, the same at
     every scale. A root entity of `level` 0 has as many rows as the scale says, one of a higher level has fewer.
-    If the `key` has several columns, the parent's key comes first, then the column that differs among its rows.
-    `name` is that of the entity.
+    If the `key` has several columns, the parent's key comes first, then the column that differs among its rows; or a
+    column whose values are all different. `name` is that of the entity.
     """
 
     name: str
@@ -46,6 +48,11 @@ class Place:
     def is_lookup(self) -> bool:
         """Whether other entities may see all its rows."""
         return self.rows is not None
+
+    @property
+    def has_own_key(self) -> bool:
+        """Whether the first column of the key tells all rows apart."""
+        return len(self.key) == 1 or self.parent is None or self.key[0] not in self.parent.columns
 
 
 @dataclass(frozen=True)
@@ -65,13 +72,21 @@ class Arrangement:
 
     def ancestors(self, oid: int) -> list[int]:
         """Parent, grandparent, … up to the root entity."""
-        return _ancestors(self.parents, oid)
+        return ancestors_of(self.parents, oid)
 
     def foreign_keys(self, oid: int) -> list[ForeignKey]:
         """The foreign keys to tables that have entities, whose rows are needed."""
         if oid in self.kept:
             return []
         return [key for key in self.tables[oid].foreign_keys if key.target in self.tables]
+
+    def origin(self, key: ForeignKey) -> ForeignKey:
+        """The same key to the table that the target takes its own key from, row by row; itself if there is none."""
+        while (parent := self.parents.get(key.target)) and key.target_columns == parent.columns:
+            if not shares_key(self.tables[key.target], parent):
+                break
+            key = replace(key, target=parent.target, target_columns=parent.target_columns)
+        return key
 
     def is_referable(self, key: ForeignKey) -> bool:
         """Whether `rows.reference()` gives the keys that this foreign key asks for."""
@@ -99,10 +114,10 @@ def arrange(
     while True:
         left_out = _with_dependents(tables, excluded)
         present = {oid: table for oid, table in tables.items() if oid not in left_out}
-        lookups = needed | _lookups(present) | kept.keys()
-        parents = _parents(present, conditions, lookups)
+        lookups = needed | _lookups(present, conditions) | kept.keys()
+        parents = parents_of(present, conditions, lookups)
         draft = Arrangement(present, conditions, parents, lookups, left_out, {}, kept)
-        for oid in sorted(present, key=lambda oid: len(_ancestors(parents, oid))):
+        for oid in sorted(present, key=lambda oid: len(ancestors_of(parents, oid))):
             key, one_each = (
                 (kept[oid].key, False) if oid in kept else _key_of(draft, oid, may_be_joint=oid not in single)
             )
@@ -146,16 +161,8 @@ def _with_dependents(tables: Mapping[int, Table], excluded: Mapping[int, str]) -
     return found
 
 
-def _ancestors(parents: Mapping[int, ForeignKey], oid: int) -> list[int]:
-    found = []
-    while (key := parents.get(oid)) is not None:
-        oid = key.target
-        found.append(oid)
-    return found
-
-
-def _lookups(tables: Mapping[int, Table]) -> frozenset[int]:
-    """Small tables with the name of a lookup that others refer to, and those with a short text that is unique."""
+def _lookups(tables: Mapping[int, Table], conditions: Mapping[int, Conditions]) -> frozenset[int]:
+    """Small tables with the name of a lookup that others refer to, and those with few unique values or short texts."""
     referred = {key.target for table in tables.values() for key in table.foreign_keys if key.target != table.oid}
     found = set()
     for oid, table in tables.items():
@@ -163,57 +170,13 @@ def _lookups(tables: Mapping[int, Table]) -> frozenset[int]:
         has_no_room = any(column.not_null and column.type in _SHORT_TYPES for column in alone)
         is_small = len([column for column in table.columns if not column.generated]) <= _SMALL_COLUMNS
         refers = any(key.target != oid for key in table.foreign_keys)
-        if has_no_room or (oid in referred and not refers and is_small and suggests("lookup", table.name)):
+        if (
+            has_no_room
+            or _values(table, conditions[oid])
+            or (oid in referred and not refers and is_small and suggests("lookup", table.name))
+        ):
             found.add(oid)
     return frozenset(found)
-
-
-def _parents(
-    tables: Mapping[int, Table], conditions: Mapping[int, Conditions], lookups: frozenset[int]
-) -> dict[int, ForeignKey]:
-    """The foreign key to the parent of each child."""
-    parents: dict[int, ForeignKey] = {}
-    for oid, table in tables.items():
-        scored = [
-            (_score(table, key, tables[key.target]), conditions[oid].is_last(key.columns), -place, key)
-            for place, key in enumerate(key for key in table.foreign_keys if key.target in tables)
-            if key.target not in {oid, *lookups} and oid not in _ancestors(parents, key.target)
-        ]
-        if oid not in lookups and scored and max(found[0] for found in scored) > 0:
-            parents[oid] = max(scored, key=lambda found: found[:3])[3]
-    # A table that anything but its descendants refers to becomes a root entity: only those can be chosen from.
-    while True:
-        freed = {
-            key.target
-            for oid, table in tables.items()
-            for key in table.foreign_keys
-            if key.target in parents
-            and key.target not in {oid, *_ancestors(parents, oid)}
-            and (key.is_required or oid not in _ancestors(parents, key.target))
-        }
-        if not freed:
-            return parents
-        parents = {oid: key for oid, key in parents.items() if oid not in freed}
-
-
-def _score(table: Table, key: ForeignKey, target: Table) -> int:
-    """How much suggests that the table that `key` refers to is the parent."""
-    ours, theirs = words_of(table.name), words_of(target.name)
-    points = _ONE_EACH if table.are_unique(key.columns) else 0
-    # A table that joins others has to stay a child, so that its pairs can differ.
-    points += _JOIN if any(len(index) > 1 and set(index) <= target.foreign_columns for index in target.unique) else 0
-    points += _IN_KEY if any(set(key.columns) <= set(index) for index in table.unique) else 0
-    # If a table refers to a rental and to its customer, the rental is the parent: it leads to the customer.
-    others = {other.target for other in table.foreign_keys if other.target != key.target}
-    points += _BETWEEN if any(other.target in others and other.is_required for other in target.foreign_keys) else 0
-    points += _REQUIRED if key.is_required else 0
-    points += _CASCADES if key.cascades else 0
-    points += _NAMED_LIKE if ours.startswith(singular(theirs)) else _NAMED_LIKE // 2 if ours.endswith(theirs) else 0
-    points += _TO_PEOPLE if suggests("people", theirs) else 0
-    points -= _REQUIRED if suggests("few", theirs) and not key.cascades else 0
-    # People come first: nobody counts them by what they refer to, such as a home or a shop.
-    is_owned = key.cascades or points >= _ONE_EACH
-    return points if is_owned or not suggests("people", ours) else 0
 
 
 def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
@@ -238,7 +201,7 @@ def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
     places = {
         oid: replace(place, rows=len(draft.kept[oid].rows))
         if oid in draft.kept
-        else replace(place, rows=_lookup_rows(draft.tables[oid], is_needed=oid in needed))
+        else replace(place, rows=_lookup_rows(draft, oid, is_needed=oid in needed))
         if oid in draft.lookups
         else replace(place, level=level(oid) if place.parent is None else 0)
         for oid, place in draft.places.items()
@@ -259,8 +222,18 @@ def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
     return places
 
 
-def _lookup_rows(table: Table, *, is_needed: bool) -> int:
+def _values(table: Table, conditions: Conditions) -> int:
+    """How many rows a table has at most, since a column of few values is unique; 0 if there is none."""
+    whole = [index[0] for index in table.unique if len(index) == 1 and index not in table.unique_where]
+    alone = [few_values(table.column(name), conditions) for name in whole]
+    return min((len(values) for values in alone if values), default=0)
+
+
+def _lookup_rows(draft: Arrangement, oid: int, *, is_needed: bool) -> int:
     """As many rows as the source has if these are not too many to list; a usual number if that is not known."""
+    table = draft.tables[oid]
+    if few := _values(table, draft.conditions[oid]):
+        return few
     usual = _NEEDED_LOOKUP_ROWS if is_needed else _LOOKUP_ROWS
     return table.rows if table.rows and table.rows <= _MOST_LOOKUP_ROWS else usual
 
@@ -278,11 +251,15 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
     def first(names: Iterable[str], others: frozenset[str] = frozenset()) -> tuple[str, ...]:
         return next(((name,) for name in names if name in possible and name not in others), ())
 
-    if key := first(alone, table.foreign_columns):
-        return key, False
-    if parent is not None and may_be_joint and (joint := _joint_key(draft, table, parent)):
-        return joint, False
-    if key := first((name for index in table.unique for name in index), dependent):
+    if parent is not None and shares_key(table, parent) and parent.target_columns == draft.places[parent.target].key:
+        return parent.columns, True
+    ways = (
+        first(alone, table.foreign_columns),
+        _joint_key(draft, table, parent) if parent is not None and may_be_joint else (),
+        _own_key(table, dependent) if may_be_joint else (),
+        first((name for index in table.unique for name in index), dependent),
+    )
+    if key := next(filter(None, ways), ()):
         return key, False
     if parent is not None:
         for name, referred in parent.pairs:
@@ -292,6 +269,18 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
     return first(alone) or first(free, dependent), False
 
 
+def _own_key(table: Table, dependent: frozenset[str]) -> tuple[str, ...]:
+    """The primary key of a table, beginning with a column that can tell all rows apart: one with room, if possible."""
+    free = [name for name in table.primary_key if _can_be_key(table, name) and name not in dependent]
+    ascending = [name for name in free if table.kind(name).family in _ASCENDING]
+    if not ascending or not all(_can_be_part(table, name) for name in table.primary_key):
+        return ()
+    unlike = min(
+        ascending, key=lambda name: table.column(name).type.startswith("character") and bool(table.kind(name).modifiers)
+    )
+    return unlike, *(name for name in table.primary_key if name != unlike)
+
+
 def _can_be_key(table: Table, name: str) -> bool:
     """Whether the column has a type for keys, and takes as many values as there are rows."""
     column = table.column(name)
@@ -299,7 +288,18 @@ def _can_be_key(table: Table, name: str) -> bool:
         kind = table.kind(name)
     except ConfigurationError:
         return False
-    return not column.generated and not column.labels and not kind.is_array and kind.family in KEYS
+    is_listed = kind.family is Family.BOOLEAN and (name,) in table.unique
+    fits = is_listed or kind.family in {Family.UUID, *_ASCENDING}
+    return fits and not column.generated and not column.labels and not kind.is_array
+
+
+def _can_be_part(table: Table, name: str) -> bool:
+    """Whether the column has a type for a part of a key."""
+    column = table.column(name)
+    try:
+        return not column.generated and column.not_null and is_key_type(table.kind(name))
+    except ConfigurationError:
+        return False
 
 
 def _joint_key(draft: Arrangement, table: Table, parent: ForeignKey) -> tuple[str, ...]:
@@ -314,26 +314,33 @@ def _joint_key(draft: Arrangement, table: Table, parent: ForeignKey) -> tuple[st
     first = tuple(own[name] for name in above)
     for index in [table.primary_key] if table.primary_key else table.unique:
         rest = [name for name in index if name not in first]
-        fits = all(_can_be_key(table, name) and table.column(name).not_null for name in index)
+        fits = all(_can_be_part(table, name) for name in index)
         ranks = {name: rank for name in rest if (rank := _rank(draft, table, parent, name)) is not None}
         if fits and ranks and set(first) <= set(index):
-            differing = min(rest, key=lambda name: ranks.get(name, _LABELLED + 1))
+            differing = min(rest, key=lambda name: ranks.get(name, _PLACED + 1))
             return *first, differing, *(name for name in rest if name != differing)
     return ()
 
 
 def _rank(draft: Arrangement, table: Table, parent: ForeignKey, name: str) -> int | None:
     """How well a column can differ among the rows of a parent; None if it cannot."""
-    column, is_narrow = table.column(name), name in draft.conditions[table.oid].narrow
+    column, conditions = table.column(name), draft.conditions[table.oid]
+    is_narrow = name in conditions.narrow
     keys = [key for key in table.foreign_keys if name in key.columns]
     if not keys:
         if not is_narrow and table.kind(name).family in INTEGERS:
             return None if column.identity or name in table.serials else _COUNTED
-        return _LABELLED if is_narrow and table.kind(name).family is Family.TEXT else None
+        family = table.kind(name).family
+        # Moments may be those that others come after.
+        is_first = family in MOMENTS and name in conditions.ordered and not conditions.is_last((name,))
+        if column.labels or (is_narrow and not is_first):
+            return _LABELLED if column.labels or family is Family.TEXT else None
+        return _PLACED if family in {Family.TEXT, Family.CHARACTER, *MOMENTS} else None
     (key, *others) = keys
     if others or key.columns != (name,) or key.target == table.oid:
         return None
     if key.target in draft.lookups:
         return _LOOKED_UP
     is_free = key.target == parent.target or key.target not in draft.ancestors(table.oid)
+    key = draft.origin(key)
     return _REFERRED if is_free and key.target in draft.tables and draft.is_referable(key) else None

@@ -14,19 +14,21 @@ import numpy as np
 
 from snapseed.generate.draws.unique import text_keys
 from snapseed.generate.words import WORDS, words_of
-from snapseed.scaffold.conditions import NOW, Bound, Limits, Order
-from snapseed.scaffold.draws import Draw, Wanted, quoted
+from snapseed.scaffold.conditions import MOMENTS, NOW, Bound, Limits, Order, few_values
+from snapseed.scaffold.draws import Draw, Wanted, choice, literal, quoted
 from snapseed.scaffold.draws_by_statistics import learned
-from snapseed.scaffold.draws_by_type import MOMENTS, NUMBERS, draws_of, number_range
-from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, ordered_by_name, short_type, singular, suggests
+from snapseed.scaffold.draws_by_type import NUMBERS, draws_of, number_range
+from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, ordered_by_name, singular, suggests
 from snapseed.scaffold.schema import Table
-from snapseed.scaffold.sources import ImpossibleError, Sources, leave
+from snapseed.scaffold.sources import Sources, leave
 from snapseed.snapshot.types import INTEGERS, Family
 
 # What must come after something else in the row comes at most this many days later.
 _LATEST = 30
 # What ends some day, ends in so many days at the latest.
 _FUTURE = 365
+# No parent has more rows whose texts tell them apart in a key.
+MOST_PLACES = 20
 # How often a column that may be NULL is, if nothing says.
 _OFTEN = 0.1
 _NEARLY_ALWAYS = 0.95
@@ -34,12 +36,6 @@ _NEARLY_ALWAYS = 0.95
 _IN_ORDER = 0.9
 # Lookups up to this size list their names one by one, so that people can edit them.
 _MOST_LISTED = 8
-# The most rows for each row of a parent with short keys, which count in steps of the product of these maxima.
-_MOST_SMALL = 6
-# Keys of this many digits are not short, and short ones have room for this many root rows at least.
-_ROOMY = 8
-_ROOTS = 100
-_ROOM = {Family.SMALLINT: 2**15, Family.INTEGER: 2**31 // 100}
 _TEXTS = {Family.TEXT, Family.CHARACTER}
 _PEOPLE = {"first_name": WORDS["FIRST_NAMES"], "last_name": WORDS["LAST_NAMES"]}
 
@@ -103,7 +99,7 @@ def propose(sources: Sources, since: str | None) -> Proposal:
             kind=table.kind(name),
             limits=limits[name],
             is_unique=name in sources.unique,
-            is_key=place.key == (name,),
+            is_key=place.key[0] == name and place.has_own_key,
             is_lookup=place.is_lookup,
             table=table.name,
             default=sources.conditions.defaults.get(name),
@@ -271,11 +267,16 @@ def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
     family, name = wanted.kind.family, wanted.name
     if family is Family.BYTEA and name in sources.nullable and not wanted.is_unique:
         return
-    if wanted.is_key and family is Family.UUID:
+    is_whole_key = sources.place.key == (name,)
+    listed = few_values(wanted.column, sources.conditions) if wanted.is_unique else ()
+    if listed and sources.place.rows == len(listed):
+        values = tuple(int(value) if isinstance(value, Decimal) else value for value in listed)
+        yield Draw(f"[{', '.join(map(literal, values))}]", values, is_unique=True, is_whole=True)
+    elif is_whole_key and family is Family.UUID:
         yield Draw("rows.key()", (str(UUID(int=1)),), is_unique=True)
-    elif wanted.is_key and family in INTEGERS:
+    elif is_whole_key and family in INTEGERS:
         yield Draw("rows.key()", (1, 1000), is_unique=True)
-    elif wanted.is_key and family in _TEXTS and not sources.place.is_lookup:
+    elif is_whole_key and family in _TEXTS and not sources.place.is_lookup:
         keys = text_keys(sources.place.name, np.array([1, 1_000]), *wanted.kind.modifiers)
         yield Draw("rows.key()", tuple(keys), is_unique=True)
         yield from draws_of(wanted)
@@ -295,6 +296,18 @@ def _by_position(wanted: Wanted, labels: tuple[str, ...], *, in_key: bool) -> Dr
     if labels:
         code = f"rows.choice({wanted.draw}, [{', '.join(map(quoted, labels))}], distinct=True)"
         return Draw(f"rows.ascending({code})" if in_key else code, labels, is_unique=True)
+    if wanted.kind.family in MOMENTS:
+        day = "(20_088 + rows.positions).cast(pl.Int32).cast(pl.Date)"
+        code = day if wanted.kind.family is Family.DATE else f'{day}.cast(pl.Datetime("us"))'
+        zone = '.dt.replace_time_zone("UTC")' if wanted.kind.family is Family.TIMESTAMPTZ else ""
+        return Draw(code + zone, (NOW - timedelta(days=365), NOW), is_unique=True)
+    if wanted.kind.family in _TEXTS:
+        others = draws_of(replace(wanted, is_unique=False))
+        words = next((draw.examples for draw in others if draw.is_whole and len(draw.examples) >= MOST_PLACES), ())
+        if words and max(map(len, map(str, words))) <= (wanted.length or MOST_PLACES):
+            code = choice(wanted, words).code.removesuffix(")")
+            return Draw(f"rows.ascending({code}, distinct=True))", words, is_unique=True)
+        return Draw("(rows.positions + 1).cast(pl.String).str.zfill(2)", ("01", str(MOST_PLACES)), is_unique=True)
     low, first = wanted.limits.low, int(in_key or suggests("counted_from_one", wanted.name))
     if low is not None and isinstance(low.value, Decimal):
         first = int(low.value) + low.strict
@@ -320,21 +333,3 @@ def _listed(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
         return
     if len(set(values)) == count:
         yield Draw(f"[{', '.join(map(quoted, values))}]", values, is_unique=True, is_whole=True)
-
-
-def most_per_parent(proposal: Proposal, stride: int, usual: int) -> int:
-    """The most rows per parent row, `usual` if possible, if each root row has at most `stride` parent rows."""
-    sources = proposal.sources
-    most, (name, *others) = min(usual, sources.most_per_parent or usual), sources.place.key
-    if others:
-        return most
-    kind = sources.table.kind(name)
-    length = proposal.wanted[name].length if kind.family is Family.TEXT and name in proposal.wanted else None
-    room = 2**15 if kind.family is Family.SMALLINT else 10 ** (length or _ROOMY)
-    if sources.table.rows and kind.family in _ROOM:
-        return min(most, max(1, _ROOM[kind.family] // _ROOTS // stride))
-    if room >= 10**_ROOMY:
-        return most
-    if stride * _ROOTS > room:
-        raise ImpossibleError(sources.table.oid, f"its key, a {short_type(kind.name)}, has no room for all its rows")
-    return min(most, _MOST_SMALL, room // _ROOTS // stride)

@@ -16,12 +16,16 @@ from functools import reduce
 import sqlglot
 from sqlglot import exp
 
+from snapseed.postgres.catalog import ColumnFacts
 from snapseed.scaffold.schema import Check, Table
+from snapseed.snapshot.types import Family
 
 # The project's `now`, before which nearly everything has happened: the default of `now` in snapseed.toml.
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _DIALECT = "postgres"
 _FEW_VALUES = 10_000
+_MOST_VALUES = 20
+MOMENTS = {Family.DATE, Family.TIMESTAMP, Family.TIMESTAMPTZ}
 _SIGNS: dict[type[exp.Expr], str] = {exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=", exp.EQ: "="}
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
 
@@ -38,11 +42,6 @@ class Rule:
     sql: str
     columns: tuple[str, ...]
     tree: exp.Expr | None = field(default=None, compare=False, repr=False)
-
-    @property
-    def calls(self) -> bool:
-        """Whether it calls a function of the schema's own, which may read other tables."""
-        return self.tree is not None and self.tree.find(exp.Anonymous) is not None
 
     def __str__(self) -> str:
         return str(self.check)
@@ -149,6 +148,16 @@ def conditions_of(table: Table) -> Conditions:
     )
 
 
+def few_values(column: ColumnFacts, conditions: Conditions) -> tuple[object, ...]:
+    """All values of a column in ascending order, if these can be listed."""
+    if column.generated or column.identity:
+        return ()
+    allowed = conditions.limits[column.name].allowed or tuple(column.labels)
+    if not allowed and column.type == "boolean":
+        allowed = (False, True)
+    return tuple(sorted(allowed, key=lambda value: (str(type(value)), value))) if len(allowed) <= _MOST_VALUES else ()
+
+
 def avoiding(condition: str) -> tuple[Rule, ...]:
     """The rules by which no row meets a condition."""
     return tuple(_rules(Check(f"({condition}) IS NOT TRUE", ())))
@@ -241,6 +250,8 @@ def _narrowed(limits: Limits, node: exp.Expr) -> Limits:
             values = [_constant(part.expression) for part in equal]
             if len(values) == len(parts) and None not in values:
                 limits = replace(limits, allowed=tuple(values))
+        case exp.Column() | exp.Not(this=exp.Column()):
+            limits = replace(limits, allowed=(isinstance(node, exp.Column),))
         case exp.EQ(this=exp.Column(), expression=exp.Any(this=values)):
             found = _constant(values)
             limits = replace(limits, allowed=tuple(found)) if isinstance(found, list) else limits
@@ -325,4 +336,5 @@ def _cast(value: object, kind: exp.DataType) -> object:
             return json.loads(value)
     except (InvalidOperation, ValueError):
         return None
-    return value if kind.is_type(*exp.DataType.TEXT_TYPES) or kind.this is exp.DataType.Type.USERDEFINED else None
+    is_text = kind.is_type(*exp.DataType.TEXT_TYPES, exp.DataType.Type.BPCHAR)
+    return value if is_text or kind.this is exp.DataType.Type.USERDEFINED else None

@@ -13,13 +13,22 @@ from snapseed.scaffold.columns import Proposal
 from snapseed.scaffold.combinations import DRAWN, NULL, Options, Table, are_independent, rows_meeting
 from snapseed.scaffold.conditions import Rule
 from snapseed.scaffold.draws import Draw, choice, constant
+from snapseed.scaffold.names import short_type
 from snapseed.scaffold.sources import ImpossibleError, Sources, leave
 from snapseed.scaffold.trial import CandidateRows, Verdict, encoded, question_of
+from snapseed.snapshot.types import Family
 
 # A list of values up to this length is likely to be what a check is about, a longer one are words.
 _MOST_LISTED = 8
 # How many whole rows are tried.
 _MOST_ROWS = 24
+
+# The most rows for each row of a parent with short keys, which count in steps of the product of these maxima.
+_MOST_SMALL = 6
+# Keys of this many digits are not short, and short ones have room for this many root rows at least.
+_ROOMY = 8
+_ROOTS = 100
+_ROOM = {Family.SMALLINT: 2**15, Family.INTEGER: 2**31 // 100}
 
 
 @dataclass(frozen=True)
@@ -62,10 +71,10 @@ def decide(proposal: Proposal, verdict: Verdict) -> Columns:
     sources = proposal.sources
     chosen = _chosen(proposal, verdict)
     rules = [rule for rule in sources.conditions.rules if len(rule.columns) > 1 and not _is_met(sources, chosen, rule)]
-    for rule in rules:
-        if rule in verdict.untried:
-            chosen = _without_reading(proposal, rule, chosen)
-    tables = {rule: verdict.combinations[rule] for rule in rules if rule not in verdict.untried}
+    untried = [rule for rule in rules if rule in verdict.untried or _looks_elsewhere(sources, rule)]
+    for rule in untried:
+        chosen = _without_reading(proposal, rule, chosen)
+    tables = {rule: verdict.combinations[rule] for rule in rules if rule not in untried}
     failing = [rule for rule, table in tables.items() if not _holds(rule, table, chosen.values)]
     for group in _connected(failing):
         chosen = _combined(proposal, verdict, chosen, group, tables)
@@ -117,12 +126,15 @@ def rehearsed(proposal: Proposal, columns: Columns, refusal: Callable[[Candidate
 
 
 def _rows_of(proposal: Proposal, columns: Columns) -> CandidateRows:
-    """Rows with all examples of each column, without columns that follow from others in ways that no example shows."""
+    """Rows with all examples of each column, except that those of columns in order are in order."""
     sources, table = proposal.sources, proposal.sources.table
-    unclear = {name for rule in sources.conditions.rules if _is_met(sources, columns, rule) for name in rule.columns}
     own = {rule.columns[0] for rule in sources.conditions.rules if len(rule.columns) == 1}
-    unclear |= own.intersection(sources.foreign)
+    unclear = own.intersection(sources.foreign)
     values = {name: tuple(map(encoded, draw.examples)) for name, draw in columns.draws.items() if name not in unclear}
+    for order in sources.conditions.orders:
+        if order.rule is not None and _is_met(sources, columns, order.rule):
+            before, after = values.get(order.before, ()), values.get(order.after, ())
+            values |= {order.before: before[:1], order.after: after[-1:]}
     for group in columns.together:
         for name, states in group.states.items():
             drawn = values.get(name, ())[:1] or (NULL,)
@@ -152,8 +164,10 @@ def _chosen(proposal: Proposal, verdict: Verdict) -> Columns:
             continue
         draw = found[place]
         is_foreign = name in sources.foreign
-        alone = [rule for rule in sources.conditions.rules if rule.columns == (name,) and rule.calls >= is_foreign]
-        untried = next((rule for rule in alone if rule in verdict.untried or not draw.examples), None)
+        alone = [
+            rule for rule in sources.conditions.rules if rule.columns == (name,) and rule.check.calls >= is_foreign
+        ]
+        untried = next((rule for rule in alone if rule in verdict.untried or is_foreign or not draw.examples), None)
         may_be_left = not draw.is_unique and (table.column(name).has_default or name in sources.nullable)
         if untried and (is_foreign or may_be_left):
             null |= leave(table, name, f"{untried} was not tried")
@@ -177,6 +191,11 @@ def _is_met(sources: Sources, chosen: Columns, rule: Rule) -> bool:
         and f"{{own:{order.before}}}" in chosen.draws[order.after].code
         for order in sources.conditions.orders
     )
+
+
+def _looks_elsewhere(sources: Sources, rule: Rule) -> bool:
+    """Whether a rule may depend on rows of other tables: a function about a reference can read those."""
+    return rule.check.calls and not sources.foreign.keys().isdisjoint(rule.columns)
 
 
 def _holds(rule: Rule, table: Table, values: Mapping[str, tuple[str, ...]]) -> bool:
@@ -204,6 +223,8 @@ def _without_reading(proposal: Proposal, rule: Rule, chosen: Columns) -> Columns
     nullable = [name for name in rule.columns if name in chosen.draws and name in proposal.sources.nullable]
     for name in nullable:
         chosen = _without(chosen, name, f"NULL, because {rule} was not tried")
+    if not nullable and _looks_elsewhere(proposal.sources, rule):
+        raise ImpossibleError(proposal.sources.table.oid, f"{rule} was not tried")
     return chosen if nullable else replace(chosen, notes=(*chosen.notes, f"not tried: {rule}"))
 
 
@@ -285,3 +306,21 @@ def _without(chosen: Columns, name: str, why: str) -> Columns:
         null={**chosen.null, name: why},
         values={**chosen.values, name: (NULL,)},
     )
+
+
+def most_per_parent(proposal: Proposal, stride: int, usual: int) -> int:
+    """The most rows per parent row, `usual` if possible, if each root row has at most `stride` parent rows."""
+    sources = proposal.sources
+    most, (name, *others) = min(usual, sources.most_per_parent or usual), sources.place.key
+    if others and not sources.place.has_own_key:
+        return most
+    kind = sources.table.kind(name)
+    length = proposal.wanted[name].length if kind.family is Family.TEXT and name in proposal.wanted else None
+    room = 2**15 if kind.family is Family.SMALLINT else 10 ** (length or _ROOMY)
+    if sources.table.rows and kind.family in _ROOM:
+        return min(most, max(1, _ROOM[kind.family] // _ROOTS // stride))
+    if room >= 10**_ROOMY:
+        return most
+    if stride * _ROOTS > room:
+        raise ImpossibleError(sources.table.oid, f"its key, a {short_type(kind.name)}, has no room for all its rows")
+    return min(most, _MOST_SMALL, room // _ROOTS // stride)

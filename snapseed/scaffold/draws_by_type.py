@@ -11,7 +11,7 @@ from decimal import Decimal
 from itertools import chain, cycle, islice
 from uuid import UUID
 
-from snapseed.scaffold.conditions import NOW, Bound, Limits
+from snapseed.scaffold.conditions import MOMENTS, NOW, Bound, Limits
 from snapseed.scaffold.draws import (
     NUMBER,
     Draw,
@@ -28,7 +28,6 @@ from snapseed.scaffold.names import TYPES, UNIQUE_TYPES, hints, singular
 from snapseed.scaffold.sizes import elements_of
 from snapseed.snapshot.types import INTEGERS, ColumnType, Family
 
-MOMENTS = {Family.DATE, Family.TIMESTAMP, Family.TIMESTAMPTZ}
 NUMBERS = {*INTEGERS, Family.NUMERIC, Family.REAL, Family.DOUBLE}
 _BITS = {Family.SMALLINT: 15, Family.INTEGER: 31, Family.BIGINT: 63}
 # What the names of columns of these types mean more than those of other numbers.
@@ -133,7 +132,7 @@ def _decimals(wanted: Wanted) -> Iterator[Draw]:
         # PostgreSQL prints all digits after the point.
         finish += f' + "{"0" * (wanted_digits - digits)}"'
     if wanted.is_unique:
-        code = "rows.number()" if digits == 0 else f"as_decimals(rows.number(), {digits})"
+        code = f"as_decimals(rows.number(), {digits})"
         yield Draw(code + finish, (step, step * 1_000), is_unique=True)
         return
     if wanted.limits.allowed is not None:

@@ -10,15 +10,21 @@ from functools import cache, cached_property
 
 from snapseed.generate.words import words_of
 from snapseed.scaffold.arrangement import Arrangement, Place, arrange
-from snapseed.scaffold.columns import Proposal, most_per_parent, propose, share_of_nulls
+from snapseed.scaffold.columns import Proposal, propose, share_of_nulls
 from snapseed.scaffold.conditions import Rule, conditions_of
-from snapseed.scaffold.decision import Columns, Together, decide, rehearsed
+from snapseed.scaffold.decision import Columns, Together, decide, most_per_parent, rehearsed
 from snapseed.scaffold.draws import NUMBER, literal, quoted
 from snapseed.scaffold.guesses import with_guesses
 from snapseed.scaffold.kept import HeldRows, KeptRows
 from snapseed.scaffold.names import identifier, short_type
 from snapseed.scaffold.schema import Table
-from snapseed.scaffold.sizes import MOST_PER_PARENT, children_per_parent, fan_out_of, largest_root, rows_of
+from snapseed.scaffold.sizes import (
+    MOST_PER_PARENT,
+    children_per_parent,
+    fan_out_of,
+    largest_root,
+    rows_of,
+)
 from snapseed.scaffold.sources import ImpossibleError, sources_of
 from snapseed.scaffold.trial import CandidateRows, Candidates, Verdict, question_of
 
@@ -278,7 +284,7 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
     for name in (column.name for column in sources.table.columns if column.name in filled):
         values[name] = draws[name].finished(variables.get(name, filled[name]))
     return statements, values | {
-        name: f"rows.or_null({null.replace('{}', values[name])})" for name, null in nulls.items()
+        name: f"rows.or_null({null.replace('{}', values[name])})" for name, null in nulls.items() if name in values
     }
 
 

@@ -55,7 +55,10 @@ class References:
 
     def source(self, key: ForeignKey) -> KeySource:
         """Where the columns of a foreign key come from."""
-        arrangement, target, parent = self.arrangement, key.target, self.place.parent
+        arrangement, parent = self.arrangement, self.place.parent
+        if key.target not in arrangement.ancestors(self.oid):
+            key = arrangement.origin(key)
+        target = key.target
         if target not in arrangement.tables or self.oid in arrangement.ancestors(target):
             return KeySource()
         if target == self.oid:
@@ -83,14 +86,16 @@ class References:
 
     def by_position(self, key: ForeignKey) -> KeySource:
         """Another row of a lookup or a root entity for each row of the same parent."""
-        target, parent = self.arrangement.places.get(key.target), self.place.parent
+        parent, ancestors = self.place.parent, self.arrangement.ancestors(self.oid)
+        key = key if key.target in ancestors else self.arrangement.origin(key)
+        target = self.arrangement.places.get(key.target)
         if target is None or parent is None or key == parent or len(key.columns) > 1:
             return KeySource()
         (name,) = key.columns
         if self._is_lookup(key):
             code = self._of_row(key, self._rows(key.target))[name]
             return KeySource({name: f"rows.choice({quoted(name)}, {code}, distinct=True)"}, at_most=target.rows)
-        is_free = key.target == parent.target or key.target not in self.arrangement.ancestors(self.oid)
+        is_free = key.target == parent.target or key.target not in ancestors
         if not is_free or not self.arrangement.is_referable(key):
             return KeySource()
         code = f"rows.reference({quoted(name)}, {{entity:{target.name}}}, distinct=True)"
@@ -176,7 +181,9 @@ class References:
         place, target = self.place, self.arrangement.places[key.target]
         reference = f"rows.reference({quoted(name)}, {{entity:{target.name}}}"
         grows_alike = place.is_lookup == target.is_lookup and place.level >= target.level
-        is_possible = place.parent is None and grows_alike and self.arrangement.is_referable(key)
+        rows, most = self.table.rows or 0, self.arrangement.tables[key.target].rows
+        are_enough = most is None or rows <= most
+        is_possible = place.parent is None and grows_alike and are_enough and self.arrangement.is_referable(key)
         if not is_unique:
             return KeySource({name: f"{reference})"}, may_be_null=True)
         return KeySource({name: f"{reference}, unique=True)"}, is_unique=True) if is_possible else KeySource()
@@ -187,7 +194,8 @@ class References:
         If the two must differ, the very first row has no children.
         """
         source = self._referred(key, is_unique=False)
-        if not key.is_required or self.arrangement.ancestors(self.oid)[-1] != key.target:
+        needs_value = key.is_required or self.conditions.on(key.columns[0])
+        if not needs_value or self.arrangement.ancestors(self.oid)[-1] != key.target:
             return source
         if any(key.columns[0] in rule.columns and self.met(rule) for rule in self.conditions.rules):
             return replace(source, among=self.arrangement.places[key.target].name)
@@ -199,7 +207,7 @@ class References:
         is_unique = self.table.are_unique(key.columns)
         if self.arrangement.is_referable(key) and not is_unique:
             code = f"rows.reference({quoted(key.columns[0])}, {self.place.name})"
-            if key.is_required:
+            if key.is_required or self.conditions.on(key.columns[0]):
                 code += f".fill_null({{own:{key.target_columns[0]}}})"
             return KeySource({key.columns[0]: code}, is_fixed=True, may_be_null=True)
         if key.is_required:

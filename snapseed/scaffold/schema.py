@@ -53,13 +53,15 @@ class ForeignKey:
 class Check:
     """A condition on `columns`. In the check of a domain, `VALUE` stands for the column.
 
-    If it is that of a `generated` column, the expression is evaluated with the type of that column.
+    If it is that of a `generated` column, the expression is evaluated with the type of that column. `calls`: a function
+    that is not PostgreSQL's own takes part, and may read other tables.
     """
 
     expression: str
     columns: tuple[str, ...]
     of_domain: bool = False
     generated: str | None = None
+    calls: bool = False
 
     def __str__(self) -> str:
         if self.generated is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from snapseed.errors import ConfigurationError
 from snapseed.postgres.catalog import ColumnFacts
 from snapseed.scaffold.arrangement import Arrangement, Place
-from snapseed.scaffold.conditions import Conditions, Rule, avoiding
+from snapseed.scaffold.conditions import MOMENTS, Conditions, Rule, avoiding, few_values
 from snapseed.scaffold.names import UNIQUE_TYPES
 from snapseed.scaffold.references import KeySource, References
 from snapseed.scaffold.schema import ForeignKey, Table
@@ -25,6 +25,8 @@ _UNIQUE_FIRST = {
     **dict.fromkeys([Family.NUMERIC, Family.DOUBLE, Family.REAL], 6),
     Family.BYTEA: 7,
 }
+# What counts the rows of a parent in a key, if there are no integers.
+_PLACED = {Family.TEXT, Family.CHARACTER, *MOMENTS}
 # Fewer characters or digits leave no room for many rows.
 _ROOMY = 6
 
@@ -95,7 +97,7 @@ def sources_of(arrangement: Arrangement, oid: int) -> Sources:
         ),
         null=null,
         statements=tuple(source.statement for source in chosen.values() if source.statement is not None),
-        unique=frozenset(unique.columns | (set(place.key) if len(place.key) == 1 else set())),
+        unique=unique.columns,
         by_position=unique.by_position,
         most_per_parent=unique.most_per_parent,
         among=next((source.among for source in chosen.values() if source.among), None),
@@ -181,10 +183,11 @@ def _unique(references: References, chosen: Mapping[ForeignKey, KeySource], null
     found = _Uniqueness(
         references,
         frozenset(name for source in chosen.values() for name in source.codes),
-        columns=frozenset(name for key, source in chosen.items() if source.is_unique for name in key.columns),
+        columns=frozenset(name for key, source in chosen.items() if source.is_unique for name in key.columns)
+        | (frozenset(place.key[:1]) if place.has_own_key else frozenset()),
         most_per_parent=1 if place.one_each else None,
     )
-    if len(place.key) > 1:
+    if not place.has_own_key:
         found = found.meeting_key() or replace(found, unmet=(place.key,))
     excluded = [exclusion.equal for exclusion in table.tried_exclusions if exclusion.equal]
     for index in sorted([*table.unique, *excluded], key=len):
@@ -222,7 +225,7 @@ class _Uniqueness:
         assert place.parent is not None
         name = place.key[len(place.parent.columns)]
         if name not in self.foreign:
-            return self._positioned([name])
+            return self._positioned([name], in_key=True)
         key = next(key for key in table.foreign_keys if key.columns == (name,))
         return self._replacing(key, self.references.ascending(key))
 
@@ -253,6 +256,9 @@ class _Uniqueness:
     def _rank(self, name: str) -> int | None:
         """How early a column is made unique; None if it has too few values."""
         column, kind = self.references.table.column(name), self.references.table.kind(name)
+        listed = few_values(column, self.references.conditions)
+        if listed and self.references.place.rows == len(listed):
+            return 0
         is_narrow = column.labels or self.references.conditions.limits[name].allowed is not None
         base = kind.base.rpartition(".")[2]
         if is_narrow or kind.is_array or not (kind.family in _UNIQUE_FIRST or base in {"numeric", *UNIQUE_TYPES}):
@@ -260,13 +266,17 @@ class _Uniqueness:
         is_short = bool(kind.modifiers) and kind.modifiers[0] < _ROOMY
         return _UNIQUE_FIRST.get(kind.family, len(_UNIQUE_FIRST)) + is_short * len(Family)
 
-    def _positioned(self, own: Sequence[str]) -> _Uniqueness | None:
-        """Integers count the rows of a parent; labels take turns, and no parent has more rows than there are labels."""
+    def _positioned(self, own: Sequence[str], *, in_key: bool = False) -> _Uniqueness | None:
+        """Integers count the rows of a parent; labels take turns, and no parent has more rows than there are labels.
+
+        In a key, texts and moments count as well.
+        """
+        counting = {*INTEGERS, *(_PLACED if in_key else ())}
         for name in own:
             limits, kind = self.references.conditions.limits[name], self.references.table.kind(name)
             labels = self.references.table.column(name).labels
             labels = labels or tuple(value for value in limits.allowed or () if isinstance(value, str))
-            if kind.is_array or (not labels and (kind.family not in INTEGERS or limits.allowed or limits.high)):
+            if kind.is_array or (not labels and (kind.family not in counting or limits.allowed or limits.high)):
                 continue
             most = self._at_most(len(labels) or None)
             return replace(self, by_position={**self.by_position, name: labels}, most_per_parent=most)

@@ -30,7 +30,7 @@ class Candidates:
     """A column to try: the type that its checks see, and the examples of each of its draws, as JSON.
 
     No draws: the column has a value that is not known. `may_be_null`: NULL is tried as well. `is_reference`: the values
-    are those of another table, which meet what this column asks for, unless a function looks at them.
+    are those of another table, which meet what this column asks for.
     """
 
     name: str
@@ -109,7 +109,7 @@ def answer(connection: Connection, rules: Iterable[Rule], columns: Iterable[Cand
         rows += [(NULL,)] * column.may_be_null
         alone = [rule for rule in rules if rule.columns == (name,)]
         met |= {rule: _tried(connection, rule, [column], rows) for rule in alone}
-        refusing = [rule for rule in alone if not column.is_reference or rule.calls]
+        refusing = [] if column.is_reference else alone
         refused = {value for rule in refusing for (value,), is_met in met[rule].items() if not is_met}
         fitting = (place for place, examples in enumerate(column.draws) if not refused & set(examples))
         place = first[name] = next(fitting, None)
@@ -140,8 +140,9 @@ def _tried(
     Empty if the server cannot evaluate the rule at all.
     """
     names = [_DOMAIN_VALUE if rule.check.of_domain else column.name for column in columns]
-    query = sql.SQL("SELECT ({}) IS NOT FALSE FROM jsonb_to_recordset(%s) AS t ({})").format(
+    query = sql.SQL("SELECT ({}) IS NOT FALSE FROM jsonb_to_recordset({}::jsonb) AS t ({})").format(
         _as_sql(rule.sql),
+        sql.Literal(_document(names, rows)),
         sql.SQL(", ").join(
             sql.SQL("{} {}").format(sql.Identifier(name), _as_sql(column.type))
             for name, column in zip(names, columns, strict=True)
@@ -149,10 +150,7 @@ def _tried(
     )
     try:
         with connection.transaction():
-            return {
-                row: bool(met)
-                for row, (met,) in zip(rows, connection.execute(query, [_document(names, rows)]), strict=True)
-            }
+            return {row: bool(met) for row, (met,) in zip(rows, connection.execute(query), strict=True)}
     except (psycopg.DataError, psycopg.IntegrityError):
         if len(rows) <= 1:
             return dict.fromkeys(rows, False)
@@ -174,9 +172,10 @@ def refusal(connection: Connection, tried: CandidateRows) -> str | None:
     like = sql.SQL("CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING CONSTRAINTS INCLUDING GENERATED)").format(copy, table)
     may_be_null = [sql.SQL("ALTER {} DROP NOT NULL").format(sql.Identifier(name)) for name in tried.absent]
     names = [sql.Identifier(name) for name, _ in tried.columns]
-    insert = sql.SQL("INSERT INTO {} ({}) SELECT * FROM jsonb_to_recordset(%s) AS t ({})").format(
+    insert = sql.SQL("INSERT INTO {} ({}) SELECT * FROM jsonb_to_recordset({}::jsonb) AS t ({})").format(
         copy,
         sql.SQL(", ").join(names),
+        sql.Literal(_document([name for name, _ in tried.columns], tried.rows)),
         sql.SQL(", ").join(
             sql.SQL("{} {}").format(name, _as_sql(kind)) for name, (_, kind) in zip(names, tried.columns, strict=True)
         ),
@@ -188,9 +187,9 @@ def refusal(connection: Connection, tried: CandidateRows) -> str | None:
             if may_be_null:
                 connection.execute(sql.SQL("ALTER TABLE {} {}").format(copy, sql.SQL(", ").join(may_be_null)))
             connection.execute("SET TRANSACTION READ ONLY")
-            connection.execute(insert, [_document([name for name, _ in tried.columns], tried.rows)])
+            connection.execute(insert)
     except (psycopg.IntegrityError, psycopg.DataError) as exc:
-        return exc.diag.message_primary
+        return (exc.diag.message_primary or str(exc)).replace("snapseed_candidates", tried.table)
     except psycopg.Error:
         return None
     return None
@@ -204,4 +203,4 @@ def _document(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _as_sql(text: str) -> sql.SQL:
     """SQL that the server itself has printed."""
-    return sql.SQL(text.replace("%", "%%"))
+    return sql.SQL(text)
