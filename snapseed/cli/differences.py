@@ -163,17 +163,18 @@ def as_text(report: DiffReport) -> Iterator[str]:
 def as_repaired(report: RepairReport) -> Iterator[str]:
     """What a repair has changed, or would change."""
     yield from wrapped(f"target   {report.target} ({report.source})", " " * 9)
-    rows = [[each.entity, each.deleted, each.updated, each.inserted] for each in report.entities]
-    if not rows:
+    counts = [[each.entity, each.deleted, each.updated, each.inserted] for each in report.entities]
+    if not counts:
         yield "nothing to repair: the tables hold the rows of the snapshot"
         return
-    yield from table(["entity", "deleted", "updated", "inserted"], rows)
+    yield from table(["entity", "deleted", "updated", "inserted"], counts)
     if report.dry_run:
         yield "dry run: nothing was changed"
     elif report.script:
         yield f"nothing was changed; to repair, run psql -X -f {report.script} with the URL of the database"
     else:
-        yield f"repaired {report.rows:,} row{'s' * (report.rows != 1)} in {report.seconds:.2f} s, verified before the commit"
+        rows = "1 row" if report.rows == 1 else f"{report.rows:,} rows"
+        yield f"repaired {rows} in {report.seconds:.2f} s, verified before the commit"
 
 
 def _summary(report: DiffReport) -> Iterator[str]:
