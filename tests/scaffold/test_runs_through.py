@@ -123,7 +123,8 @@ CASES = {
     "references of two columns": Case(
         """CREATE TABLE pair (a int, b int, t text, PRIMARY KEY (a, b)); CREATE TABLE kid (id int PRIMARY KEY,
         a int NOT NULL, b int NOT NULL, FOREIGN KEY (a, b) REFERENCES pair);
-        CREATE TABLE friend (id int PRIMARY KEY, a int, b int, at date NOT NULL, FOREIGN KEY (a, b) REFERENCES pair, UNIQUE (a, b, at))""",
+        CREATE TABLE friend (id int PRIMARY KEY, a int, b int, at date NOT NULL,
+        FOREIGN KEY (a, b) REFERENCES pair, UNIQUE (a, b, at))""",
         "SELECT count(DISTINCT (a, b)) > 5, (SELECT count(a) > 5 FROM friend) FROM kid",
     ),
     "keys and checks of partitions": Case(
