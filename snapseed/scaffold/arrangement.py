@@ -91,7 +91,9 @@ class Arrangement:
     def is_referable(self, key: ForeignKey) -> bool:
         """Whether `rows.reference()` gives the keys that this foreign key asks for."""
         place = self.places.get(key.target)
-        if place is None or place.parent is not None or key.target_columns != place.key or key.target in self.kept:
+        if place is None or place.parent is not None or key.target in self.kept:
+            return False
+        if key.target_columns != place.key or len(place.key) > 1:
             return False
         target, family = self.tables[key.target], self.tables[key.target].kind(place.key[0]).family
         is_drawn = not set(place.key) & target.foreign_columns
