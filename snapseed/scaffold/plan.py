@@ -27,6 +27,7 @@ from snapseed.scaffold.sizes import (
 )
 from snapseed.scaffold.sources import ImpossibleError, sources_of
 from snapseed.scaffold.trial import CandidateRows, Candidates, Verdict, question_of
+from snapseed.snapshot.manifest import IDENTIFIER, is_identifier
 
 Answer = Callable[[tuple[Rule, ...], tuple[Candidates, ...]], Verdict]
 Refusal = Callable[[CandidateRows], str | None]
@@ -108,14 +109,18 @@ def plan_project(
     """An entity for each table whose rows can be made so that its constraints hold.
 
     `answer` asks the server which draws meet the checks of a table, `refusal` whether it takes whole rows. `held` says
-    what becomes of tables that hold rows. A table that turns out to be impossible is left out, and all are planned once
+    what to do with tables that hold rows. A table that turns out to be impossible is left out, and all are planned once
     more without it.
     """
     by_oid = {table.oid: table for table in with_guesses(tables)}
     conditions = {table.oid: conditions_of(table) for table in tables}
     # Safe, since nothing is written: neither can change.
     answer, refusal = cache(answer), cache(refusal)
-    excluded = {**held.by_tools, **held.by_others}
+    names = {table.oid: (table.schema, table.name, *(column.name for column in table.columns)) for table in tables}
+    odd = {
+        oid: f"a name in it is not {IDENTIFIER}" for oid, found in names.items() if not all(map(is_identifier, found))
+    }
+    excluded = {**odd, **held.by_tools, **held.by_others}
     single: Mapping[int, str] = {}
     while True:
         arrangement = arrange(by_oid, conditions, excluded, single, held.kept)
@@ -161,7 +166,7 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
             most = None if parent is None else most_per_parent(proposal, strides[parent], usual)
             columns = rehearsed(proposal, decide(proposal, answer(*question_of(proposal))), refusal)
             if unknown := columns.null.keys() & {*arrangement.places[oid].key}:
-                raise ImpossibleError(oid, f"no values are known of its key ({', '.join(unknown)})")  # noqa: TRY301
+                raise ImpossibleError(oid, f"snapseed found no values for its key ({', '.join(unknown)})")  # noqa: TRY301
         except ImpossibleError as exc:
             impossible[oid] = exc.reason
             waiting |= related - {oid}
@@ -178,7 +183,7 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
     for oid, entity in entities.items():
         for other, column in sorted(entity.used):
             if other in columns_of and column not in columns_of[other]:
-                impossible[oid] = f"it needs the column {column} of {other}, whose values are not known"
+                impossible[oid] = f"it needs the column {column} of {other}, which snapseed cannot generate"
     return list(entities.values()), impossible
 
 
