@@ -51,19 +51,19 @@ def init(
     ] = None,
     keep_rows: Annotated[
         list[str] | None,
-        typer.Option(metavar="TABLE", help="With --from-database: a lookup with the rows that it holds (repeat)."),
+        typer.Option(metavar="TABLE", help="Keep this table's rows as they are (repeat)."),
     ] = None,
     keep_small: Annotated[
-        bool, typer.Option("--keep-small", help="The same for all small tables without personal columns.")
+        bool, typer.Option("--keep-small", help="Keep the rows of every small table that has no personal columns.")
     ] = False,
     include_filled: Annotated[
-        bool, typer.Option("--include-filled", help="Generators also for tables that hold rows.")
+        bool, typer.Option("--include-filled", help="Also write generators for tables that already hold rows.")
     ] = False,
     update: Annotated[
-        bool, typer.Option("--update", help="With --from-database: add what a project lacks since a migration.")
+        bool, typer.Option("--update", help="Update a project after a migration: add new tables and columns.")
     ] = False,
     no_statistics: Annotated[
-        bool, typer.Option("--no-statistics", help="Take nothing from PostgreSQL's statistics of these tables.")
+        bool, typer.Option("--no-statistics", help="Ignore PostgreSQL's statistics about these tables.")
     ] = False,
     capture: Annotated[
         str | None,
@@ -71,7 +71,7 @@ def init(
     ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Write a starter project, into an existing repository too. Overwrites nothing."""
+    """Write a starter project, into an existing repository too. Overwrites nothing; --update adds lines to modules."""
     with console.reporting("text", verbose=verbose):
         if not update:
             _require_no_project(folder)
@@ -129,7 +129,7 @@ def _write_for_database(
         elif not made.remarks:
             console.write("nothing to do: the project has all tables and columns of the database")
         return
-    console.write(*wrapped(f"generators for {made.tables} tables of {made.described}:"))
+    console.write(*wrapped(f"generators for {made.tables} table{'s' * (made.tables != 1)} of {made.described}:"))
     _write(folder, {**made.files, **_files("git")})
     give = ["export PGPASSWORD=PASSWORD"] * made.lacks_password
     _show_next(folder, *give, "snapseed generate", "snapseed load")

@@ -217,7 +217,8 @@ def _read_children(
     queued = facts.get(session.queued or "")
     found = loaded | ({queued.oid: queued} if queued else {})
     if not session.request.with_children:
-        _require_unreferenced(list(found.values()), {table.name for table in facts.values()})
+        known = {table.name for table in facts.values()} if session.request.only else ()
+        _require_unreferenced(list(found.values()), known)
     while session.request.with_children and (names := [other.name for _, other in _references(list(found.values()))]):
         read = {table.oid: table for table in read_tables(session.connection, names).values()}
         if read.keys() <= found.keys():

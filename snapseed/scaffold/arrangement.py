@@ -25,6 +25,7 @@ _LOOKUP_ROWS, _NEEDED_LOOKUP_ROWS, _MOST_LOOKUP_ROWS = 8, 20, 5_000
 _COUNTED, _REFERRED, _LOOKED_UP, _LABELLED, _PLACED = range(5)
 # Types whose unique values ascend as they are drawn, so that a column of them can be a key, or begin one.
 _ASCENDING = INTEGERS | {Family.TEXT, Family.CHARACTER, Family.DATE, Family.NUMERIC}
+_NO_KEY = "it has no primary key, and no unique column that could serve as one"
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,9 @@ class Arrangement:
     def is_referable(self, key: ForeignKey) -> bool:
         """Whether `rows.reference()` gives the keys that this foreign key asks for."""
         place = self.places.get(key.target)
-        if place is None or place.parent is not None or key.target_columns != place.key or key.target in self.kept:
+        if place is None or place.parent is not None or key.target in self.kept:
+            return False
+        if key.target_columns != place.key or len(place.key) > 1:
             return False
         target, family = self.tables[key.target], self.tables[key.target].kind(place.key[0]).family
         is_drawn = not set(place.key) & target.foreign_columns
@@ -122,7 +125,9 @@ def arrange(
                 (kept[oid].key, False) if oid in kept else _key_of(draft, oid, may_be_joint=oid not in single)
             )
             if not key:
-                excluded = {**excluded, oid: single.get(oid, "no column can be the key of its rows")}
+                own = ", ".join(present[oid].primary_key)
+                why = f"snapseed found no way to make its key ({own}) unique" if own else _NO_KEY
+                excluded = {**excluded, oid: single.get(oid, why)}
                 break
             name = _entity_name(present[oid], {place.name for place in draft.places.values()})
             draft = replace(draft, places={**draft.places, oid: Place(name, key, parents.get(oid), one_each)})

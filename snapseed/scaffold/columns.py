@@ -116,9 +116,9 @@ def propose(sources: Sources, since: str | None) -> Proposal:
         if found:
             wanted[name], draws[name] = given, found
         elif given.is_unique:
-            null |= leave(table, name, "no values are known that are all different")
+            null |= leave(table, name, "snapseed found no way to make its values unique")
         else:
-            null |= leave(table, name, f"no values of type {given.column.type} are known")
+            null |= leave(table, name, f"snapseed cannot generate type {given.column.type}")
     may_be_null = sources.sometimes_null.union(
         name
         for name in wanted.keys() - sources.by_position.keys()

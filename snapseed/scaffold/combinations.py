@@ -54,31 +54,41 @@ def rows_meeting(
     lists = [name for name in names if options[name].is_whole]
     unlisted = [name for name in names if options[name].values and not options[name].is_whole]
     examples = {**others, **{name: option.examples for name, option in options.items()}}
+    refused = [(columns, [row for row, is_met in table.items() if not is_met]) for columns, table in rules]
     found: tuple[Row, ...] = ()
+    left = _MOST_TRIED
     for count in range(min(len(unlisted), _MOST_SPELLED) + 1):
         for spelled in combinations(unlisted, count):
-            states = [options[name].states(spelled=name in {*lists, *spelled}) for name in names]
-            rows = islice(product(*states), _MOST_TRIED)
-            fitting = tuple(row for row in rows if _meets(dict(zip(names, row, strict=True)), examples, rules))
+            known = {name: frozenset(examples[name]) for name in examples.keys() - {*lists, *spelled}}
+            unfit = [_unfit(names, known, columns, rows) for columns, rows in refused]
+            states = [options[name].states(spelled=name not in known) for name in names]
+            rows = list(islice(product(*states), max(left, 0)))
+            left -= len(rows)
+            fitting = tuple(
+                row for row in rows if not any(tuple(row[place] for place in places) in bad for places, bad in unfit)
+            )
             found = max(found, fitting, key=lambda rows: max(map(_filled, rows), default=-1))
-            if max(map(_filled, found), default=-1) == len(names):
+            if left <= 0 or max(map(_filled, found), default=-1) == len(names):
                 return _few(options, found)
     return _few(options, found)
 
 
-def _meets(
-    row: Mapping[str, str],
-    examples: Mapping[str, tuple[str, ...]],
-    rules: Sequence[tuple[tuple[str, ...], Table]],
-) -> bool:
-    """Whether a row meets the rules with whatever its drawn columns give. What was not tried counts as met."""
+def _unfit(
+    names: Sequence[str], known: Mapping[str, frozenset[str]], columns: tuple[str, ...], refused: Sequence[Row]
+) -> tuple[list[int], set[Row]]:
+    """The states that a rule refuses for some of its values, and the places of their columns in a row.
 
-    def values(name: str) -> tuple[str, ...]:
-        return examples[name] if row.get(name, DRAWN) == DRAWN else (row[name],)
-
-    return all(
-        table.get(combination, True) for columns, table in rules for combination in product(*map(values, columns))
-    )
+    `known` values stand for the draw of their column. Values that were not tried count as met.
+    """
+    rows = [
+        [DRAWN if value in known.get(name, ()) else value for name, value in zip(columns, row, strict=True)]
+        for row in refused
+    ]
+    inside = [place for place, name in enumerate(columns) if name in names]
+    outside = [place for place, name in enumerate(columns) if name not in names]
+    return [names.index(columns[place]) for place in inside], {
+        tuple(row[place] for place in inside) for row in rows if all(row[place] == DRAWN for place in outside)
+    }
 
 
 def _filled(row: Row) -> int:

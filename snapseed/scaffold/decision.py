@@ -80,7 +80,7 @@ def decide(proposal: Proposal, verdict: Verdict) -> Columns:
         chosen = _combined(proposal, verdict, chosen, group, tables)
     for name in chosen.null.keys() & verdict.refuse_null:
         if not sources.table.column(name).has_default:
-            raise ImpossibleError(sources.table.oid, f"column {name}: no values are known that meet its checks")
+            raise ImpossibleError(sources.table.oid, f"column {name}: snapseed found no values that pass its checks")
     never_null = chosen.never_null.union(*(exclusion.columns for exclusion in sources.table.exclusions))
     sometimes_null = [
         name
@@ -94,7 +94,7 @@ def decide(proposal: Proposal, verdict: Verdict) -> Columns:
     ]
     notes = [
         *chosen.notes,
-        *(f"not tried: {found.definition}" for found in sources.table.tried_exclusions if not found.equal),
+        *(f"{found.definition} could not be evaluated" for found in sources.table.tried_exclusions if not found.equal),
         *(f"{name}: {why}" for name, why in chosen.null.items()),
         *(
             f"{name}: a guess by its name, that it refers to {key.guess}"
@@ -120,7 +120,7 @@ def rehearsed(proposal: Proposal, columns: Columns, refusal: Callable[[Candidate
         }
         name = next((name for name, fewer in less.items() if refusal(_rows_of(proposal, fewer)) != said), None)
         if name is None:
-            return replace(columns, notes=(*columns.notes, f"its rows may be refused: {said}"))
+            return replace(columns, notes=(*columns.notes, f"the server may reject its rows: {said}"))
         columns = replace(less[name], notes=(*columns.notes, f"{name}: NULL, because {said}"))
     return columns
 
@@ -160,7 +160,7 @@ def _chosen(proposal: Proposal, verdict: Verdict) -> Columns:
     for name, found in proposal.draws.items():
         place = verdict.first.get(name, 0)
         if place is None:
-            null |= leave(table, name, "no values are known that meet its checks")
+            null |= leave(table, name, "snapseed found no values that pass its checks")
             continue
         draw = found[place]
         is_foreign = name in sources.foreign
@@ -170,9 +170,9 @@ def _chosen(proposal: Proposal, verdict: Verdict) -> Columns:
         untried = next((rule for rule in alone if rule in verdict.untried or is_foreign or not draw.examples), None)
         may_be_left = not draw.is_unique and (table.column(name).has_default or name in sources.nullable)
         if untried and (is_foreign or may_be_left):
-            null |= leave(table, name, f"{untried} was not tried")
+            null |= leave(table, name, f"{untried} could not be evaluated")
             continue
-        notes += [f"not tried: {untried}"] if untried else []
+        notes += [f"{untried} could not be evaluated"] if untried else []
         draws[name] = draw
     values: dict[str, tuple[str, ...]] = {}
     for column in question_of(proposal)[1]:
@@ -222,10 +222,10 @@ def _without_reading(proposal: Proposal, rule: Rule, chosen: Columns) -> Columns
     """With NULL in the columns of a rule that nobody can evaluate, since most rules take that."""
     nullable = [name for name in rule.columns if name in chosen.draws and name in proposal.sources.nullable]
     for name in nullable:
-        chosen = _without(chosen, name, f"NULL, because {rule} was not tried")
+        chosen = _without(chosen, name, f"NULL, because {rule} could not be evaluated")
     if not nullable and _looks_elsewhere(proposal.sources, rule):
-        raise ImpossibleError(proposal.sources.table.oid, f"{rule} was not tried")
-    return chosen if nullable else replace(chosen, notes=(*chosen.notes, f"not tried: {rule}"))
+        raise ImpossibleError(proposal.sources.table.oid, f"{rule} could not be evaluated")
+    return chosen if nullable else replace(chosen, notes=(*chosen.notes, f"{rule} could not be evaluated"))
 
 
 def _combined(
@@ -248,7 +248,7 @@ def _combined(
     concerned = [(rule.columns, table) for rule, table in tables.items() if not options.keys().isdisjoint(rule.columns)]
     rows = rows_meeting(options, chosen.values, concerned)
     if not rows:
-        raise ImpossibleError(proposal.sources.table.oid, f"no rows are known that meet {group[0]}")
+        raise ImpossibleError(proposal.sources.table.oid, f"snapseed found no values that satisfy {group[0]}")
     together: dict[str, tuple[object, ...]] = {}
     for name, states in zip(names, zip(*rows, strict=True), strict=True):
         kinds = tuple(dict.fromkeys(states))
@@ -292,7 +292,7 @@ def _limited(
     fresh = choice(proposal.wanted[name], tuple(values)) if len(values) > 1 else constant(values[0])
     return replace(
         chosen,
-        draws={**chosen.draws, name: fresh},
+        draws={**chosen.draws, name: replace(fresh, copies=chosen.draws[name].copies)},
         values={**chosen.values, name: tuple(kinds)},
         notes=(*chosen.notes, f"{name}: only {', '.join(map(str, values))}, so that {rule} holds"),
     )

@@ -24,6 +24,8 @@ from snapseed.snapshot.manifest import Column
 
 # Tables with more rows are not small: nobody reads them one by one.
 _MOST_SMALL = 200
+# A pool is a text that git keeps, and that generators read whole.
+_MOST_KEPT = 50_000
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,16 @@ class KeptRows:
 
 @dataclass(frozen=True)
 class HeldRows:
-    """What becomes of tables that hold rows, by oid: their `kept` rows, or why they are left out.
+    """What to do with tables that hold rows, by oid: their `kept` rows, or why they are left out.
 
     They are left out because a tool fills them (`by_tools`), or since nothing else was asked for (`by_others`).
+    `personal` are the kept columns that look personal.
     """
 
     kept: Mapping[int, KeptRows] = field(default_factory=dict)
     by_tools: Mapping[int, str] = field(default_factory=dict)
     by_others: Mapping[int, str] = field(default_factory=dict)
+    personal: tuple[str, ...] = ()
 
 
 def read_held_rows(
@@ -71,10 +75,13 @@ def read_held_rows(
     """
     asked = _named(tables, named)
     tools = {table.oid: f"{tool} fills it" for table in tables if (tool := kept_by(table.schema, table.name))}
-    counts = {table.oid: _count(connection, table) for table in tables if table.has_rows}
+    named_oids = {table.oid for table in asked}
+    most = {table.oid: _MOST_KEPT if table.oid in named_oids else _MOST_SMALL for table in tables if table.has_rows}
+    counts = {table.oid: _count(connection, table, most[table.oid]) for table in tables if table.has_rows}
     few = {oid for oid, count in counts.items() if small and count <= _MOST_SMALL} - tools.keys()
-    wanted = {table.oid for table in asked} | few - (_personal(connection, few) if few else set())
-    read = {table.oid: _read(connection, table) for table in tables if table.oid in wanted}
+    personal = _personal(connection, few | named_oids) if few | named_oids else {}
+    wanted = named_oids | few - personal.keys()
+    read = {table.oid: _read(connection, table, counts) for table in tables if table.oid in wanted}
     reasons = {oid: found for oid, found in read.items() if isinstance(found, str)}
     kept = {oid: found for oid, found in read.items() if isinstance(found, KeptRows)}
     while dangling := _dangling(tables, kept):
@@ -91,7 +98,8 @@ def read_held_rows(
         for oid, count in counts.items()
         if oid not in {*kept, *tools, *included}
     }
-    return HeldRows(kept, {oid: tool for oid, tool in tools.items() if oid not in kept}, left_out)
+    exposed = tuple(f"{table}.{name}" for table in asked for name in personal.get(table.oid, ()))
+    return HeldRows(kept, {oid: tool for oid, tool in tools.items() if oid not in kept}, left_out, exposed)
 
 
 def _named(tables: Sequence[Table], names: Sequence[str]) -> list[Table]:
@@ -121,27 +129,31 @@ def _amount(count: int) -> str:
     return f"over {_MOST_SMALL} rows" if count > _MOST_SMALL else f"{count} row{'s' * (count > 1)}"
 
 
-def _count(connection: Connection, table: Table) -> int:
-    """The rows of a table, counted as far as it is small."""
+def _count(connection: Connection, table: Table, most: int) -> int:
+    """The rows of a table, counted up to one more than `most`."""
     rows = sql.SQL("SELECT count(*) FROM (SELECT FROM {} LIMIT {}) few")
-    (found,) = (
-        connection.execute(rows.format(sql.Identifier(table.schema, table.name), _MOST_SMALL + 1)).fetchone() or ()
-    )
+    (found,) = connection.execute(rows.format(sql.Identifier(table.schema, table.name), most + 1)).fetchone() or ()
     return int(str(found))
 
 
-def _personal(connection: Connection, oids: Collection[int]) -> set[int]:
-    """The tables with columns that look personal, by their names, types or values."""
+def _personal(connection: Connection, oids: Collection[int]) -> dict[int, list[str]]:
+    """The columns that look personal by their names, types or values, by table."""
     facts = read_facts(connection)
     places = [place for place in facts.columns if place[0] in oids]
     by_value = sampled_reasons(connection, facts, places)
-    return {place[0] for place in places if place in by_value or by_name_or_type(facts.columns[place])}
+    found: dict[int, list[str]] = {}
+    for place in places:
+        if place in by_value or by_name_or_type(facts.columns[place]):
+            found.setdefault(place[0], []).append(place[1])
+    return found
 
 
-def _read(connection: Connection, table: Table) -> KeptRows | str:
+def _read(connection: Connection, table: Table, counts: Mapping[int, int]) -> KeptRows | str:
     """All rows of a table, or why they cannot be kept."""
     if not table.has_rows:
         return "it holds no rows"
+    if counts[table.oid] > _MOST_KEPT:
+        return f"it holds over {_MOST_KEPT:,} rows, too many for a pool; `snapseed capture` can copy them"
     kinds = {column.name: type_of(column) for column in table.columns if not column.generated}
     possible = {name for name, kind in kinds.items() if kind and is_key_type(kind) and table.column(name).not_null}
     keys = [table.primary_key] if table.primary_key else table.unique
@@ -162,6 +174,7 @@ def _read(connection: Connection, table: Table) -> KeptRows | str:
     for (name, kind), values in zip(kinds.items(), zip(*rows, strict=True), strict=True):
         try:
             values_of(values, kind or table.kind(name))
-        except (SnapseedError, TypeError, ValueError) as exc:
-            return f"its column {name} cannot be in a pool: {exc}"
+        except (SnapseedError, TypeError, ValueError):
+            odd = "infinity" if "infinity" in {str(value).lstrip("-") for value in values} else "a value"
+            return f"its column {name} ({table.column(name).type}) holds {odd}, which a pool cannot store"
     return KeptRows(key, tuple(kinds), rows)

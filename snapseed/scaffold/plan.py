@@ -27,6 +27,7 @@ from snapseed.scaffold.sizes import (
 )
 from snapseed.scaffold.sources import ImpossibleError, sources_of
 from snapseed.scaffold.trial import CandidateRows, Candidates, Verdict, question_of
+from snapseed.snapshot.manifest import IDENTIFIER, is_identifier
 
 Answer = Callable[[tuple[Rule, ...], tuple[Candidates, ...]], Verdict]
 Refusal = Callable[[CandidateRows], str | None]
@@ -42,8 +43,8 @@ class EntityPlan:
 
     `parameters` are entities whose rows the function receives, `references` those that its code names, and `among` one
     of these that limits `per_parent`. `late` are entities that are imported inside the function. `learned` says what
-    columns take from statistics. If the table keeps the rows that it holds, they are the text of a `pool`, and there
-    are no `values`.
+    columns take from statistics; those that are `copied` choose among values that nothing but rows had. If the table
+    keeps the rows that it holds, they are the text of a `pool`, and there are no `values`.
     """
 
     name: str
@@ -64,6 +65,7 @@ class EntityPlan:
     late: tuple[str, ...] = ()
     pool: str = ""
     learned: Mapping[str, str] = field(default_factory=dict)
+    copied: tuple[str, ...] = ()
 
     @cached_property
     def nodes(self) -> list[ast.AST]:
@@ -107,14 +109,18 @@ def plan_project(
     """An entity for each table whose rows can be made so that its constraints hold.
 
     `answer` asks the server which draws meet the checks of a table, `refusal` whether it takes whole rows. `held` says
-    what becomes of tables that hold rows. A table that turns out to be impossible is left out, and all are planned once
+    what to do with tables that hold rows. A table that turns out to be impossible is left out, and all are planned once
     more without it.
     """
     by_oid = {table.oid: table for table in with_guesses(tables)}
     conditions = {table.oid: conditions_of(table) for table in tables}
     # Safe, since nothing is written: neither can change.
     answer, refusal = cache(answer), cache(refusal)
-    excluded = {**held.by_tools, **held.by_others}
+    names = {table.oid: (table.schema, table.name, *(column.name for column in table.columns)) for table in tables}
+    odd = {
+        oid: f"a name in it is not {IDENTIFIER}" for oid, found in names.items() if not all(map(is_identifier, found))
+    }
+    excluded = {**odd, **held.by_tools, **held.by_others}
     single: Mapping[int, str] = {}
     while True:
         arrangement = arrange(by_oid, conditions, excluded, single, held.kept)
@@ -160,7 +166,7 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
             most = None if parent is None else most_per_parent(proposal, strides[parent], usual)
             columns = rehearsed(proposal, decide(proposal, answer(*question_of(proposal))), refusal)
             if unknown := columns.null.keys() & {*arrangement.places[oid].key}:
-                raise ImpossibleError(oid, f"no values are known of its key ({', '.join(unknown)})")  # noqa: TRY301
+                raise ImpossibleError(oid, f"snapseed found no values for its key ({', '.join(unknown)})")  # noqa: TRY301
         except ImpossibleError as exc:
             impossible[oid] = exc.reason
             waiting |= related - {oid}
@@ -177,7 +183,7 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
     for oid, entity in entities.items():
         for other, column in sorted(entity.used):
             if other in columns_of and column not in columns_of[other]:
-                impossible[oid] = f"it needs the column {column} of {other}, whose values are not known"
+                impossible[oid] = f"it needs the column {column} of {other}, which snapseed cannot generate"
     return list(entities.values()), impossible
 
 
@@ -222,6 +228,7 @@ def _entity(proposal: Proposal, columns: Columns, parent: str | None, names: Col
         values={name: named(code) for name, code in values.items()},
         notes=columns.notes,
         learned={name: text for name in values if (text := _learned(table, columns, name))},
+        copied=tuple(name for name in values if name in columns.draws and columns.draws[name].copies),
     )
     if NUMBER in plan.names:
         plan = replace(plan, statements=((NUMBER, "rows.number().cast(pl.String)"), *plan.statements))

@@ -27,8 +27,9 @@ from snapseed.scaffold.update import tables_of, update_project
 
 _SOURCE = "--from-database"
 _HOW_TO_FILL = (
-    "add --keep-small to keep the rows of small tables without personal columns as they are, --keep-rows TABLE to keep"
-    " those of one table, or --include-filled to generate other rows for all of them"
+    "--keep-small keeps the rows of every small table that has no personal columns",
+    "--keep-rows TABLE keeps the rows of one table",
+    "--include-filled generates other rows for all of them",
 )
 # A function in a check may never return.
 _LONGEST_CHECK = "10s"
@@ -95,20 +96,29 @@ def scaffold_project(request: ScaffoldRequest) -> Scaffold:
             where=target.described,
             observed="; ".join(left_out) or "no tables",
             expected="tables in a schema that this role may use, apart from those of extensions",
-            next_step=_HOW_TO_FILL if held.by_others else "make the tables first, with the application's migrations",
+            next_step="; ".join(_HOW_TO_FILL)
+            if held.by_others
+            else "make the tables first, with the application's migrations",
         )
     is_here = identity.address is None or ipaddress.ip_address(identity.address).is_loopback
     origin = origin_of(url, filled, None if is_here else identity.host or identity.address)
     remarks = [f"left out: {reason}" for reason in left_out]
     if held.by_others:
-        remarks.append(f"tables that hold rows are left out, and no load touches them; {_HOW_TO_FILL}")
+        remarks.append("tables that hold rows are left out, and no load touches them:")
+        remarks += [f"  {option}" for option in _HOW_TO_FILL]
+    if held.personal:
+        remarks.append(
+            f"the pools hold columns that look personal: {', '.join(held.personal)}; check before you commit"
+        )
     filled_tables = [str(table) for table in tables if table.has_rows and table.oid not in held.kept]
     if replaced := [table for table in filled_tables if table not in plan.left_out]:
-        remarks.append(f"these tables hold rows, which a load would replace: {', '.join(replaced)}")
+        remarks.append(f"a load would replace the rows now in these tables: {', '.join(replaced)}")
     unknown = [str(table) for table in tables if str(table) in replaced and not table.statistics]
     if unknown and request.statistics:
         how = "ANALYZE them and repeat this, and their columns look like those of the source"
         remarks.append(f"PostgreSQL has no statistics of these tables: {', '.join(unknown)}; {how}")
+    if copied := [f"{entity.table or entity.name}.{name}" for entity in plan.entities for name in entity.copied]:
+        remarks.append(f"values taken from the source: {', '.join(copied)}; read them before you commit")
     if origin.lacks_password:
         remarks.append("the password is not written: give it in PGPASSWORD or libpq's password file")
     return Scaffold(

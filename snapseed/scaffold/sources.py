@@ -79,11 +79,11 @@ def sources_of(arrangement: Arrangement, oid: int) -> Sources:
             conditions = replace(conditions, rules=(*conditions.rules, *avoiding(condition)))
             continue
         # NULLs do not count as duplicates of each other.
-        why = f"are known that are unique by ({', '.join(index)})"
+        why = f"snapseed found no way to make ({', '.join(index)}) unique"
         name = next((name for name in reversed(index) if name in nullable), None)
         if name is None:
-            raise ImpossibleError(oid, f"no rows {why}")
-        null[name] = f"NULL, because no values {why}"
+            raise ImpossibleError(oid, why)
+        null[name] = f"NULL, because {why}"
     return Sources(
         table=table,
         place=place,
@@ -125,7 +125,7 @@ def _left_to_the_database(references: References) -> dict[str, str]:
         try:
             table.kind(column.name)
         except ConfigurationError:
-            null |= leave(table, column.name, f"no values of type {column.type} are known")
+            null |= leave(table, column.name, f"snapseed cannot generate type {column.type}")
             continue
         is_needed = column.name in {*table.foreign_columns, *place.key}
         if not is_needed and (why := _kept_by_the_application(table, column)):

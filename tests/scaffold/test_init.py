@@ -135,7 +135,7 @@ def test_tables_that_hold_rows_can_be_included(init: Init, connection: Connectio
     connection.execute("CREATE TABLE others (id integer PRIMARY KEY)")
     connection.execute("INSERT INTO others VALUES (7)")
     project = init(TABLE, "--include-filled")
-    assert "hold rows, which a load would replace: others\n" in said(project)
+    assert "a load would replace the rows now in these tables: others\n" in said(project)
     assert "--yes" not in said(project)
     assert "snapseed generate && snapseed load" in (project.folder / "snapseed.toml").read_text().partition("\n")[0]
     project.run("generate", check=True)

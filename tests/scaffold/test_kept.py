@@ -71,13 +71,32 @@ def test_small_means_few_rows_and_nothing_personal(connection: Connection, datab
         "generators/pools/of_staff.csv",
         "generators/pools/many.csv",
     } <= named.files.keys()
+    assert any("staff.email" in remark for remark in named.remarks)
     assert "of_kinds: it needs rows of kinds: add --keep-rows kinds" in "\n".join(named.remarks)
     assert named.files["generators/pools/many.csv"].split() == ["id", *map(str, range(1, 501))]
 
 
-@pytest.mark.parametrize("name", ["loose", "of_staff", "empty_one", "nobody"])
+REFUSED = {
+    "loose": "has no key",
+    "of_staff": "--keep-rows staff",
+    "empty_one": "holds no rows",
+    "nobody": "--keep-rows nobody",
+    "huge": "50,000 rows",
+    "endless": "column until (timestamp with time zone) holds infinity",
+}
+OTHERS = """
+CREATE TABLE huge (id integer PRIMARY KEY);
+CREATE TABLE endless (id integer PRIMARY KEY, until timestamptz);
+INSERT INTO endless VALUES (1, '-infinity');
+"""
+
+
+@pytest.mark.parametrize("name", REFUSED)
 def test_rows_that_cannot_be_kept_are_refused(name: str, connection: Connection, database: str) -> None:
-    """Without a key, without the rows that they refer to, without any rows, or without a table."""
-    connection.execute(KINDS)
-    with pytest.raises(UsageError, match=r"cannot be kept|no table of this name"):
+    """Without a key, the rows that they refer to, any rows, or a table; too many; or with values no pool has."""
+    connection.execute(KINDS + OTHERS)
+    if name == "huge":
+        connection.execute("INSERT INTO huge SELECT generate_series(1, 50001)")
+    with pytest.raises(UsageError) as raised:
         scaffold_project(ScaffoldRequest(database, [name]))
+    assert REFUSED[name] in str(raised.value.observed)

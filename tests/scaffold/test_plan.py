@@ -280,24 +280,29 @@ SEEN = """CREATE FUNCTION seen(integer) RETURNS boolean LANGUAGE sql AS
 LEFT_OUT = {
     "a key that may not pass another column": (
         "CREATE TABLE t (id integer PRIMARY KEY, a integer NOT NULL, CHECK (id < a))",
-        "no rows are known that meet CHECK",
+        "no values that satisfy CHECK",
     ),
-    "no column for a key": ("CREATE TABLE t (a boolean NOT NULL)", "no column can be the key of its rows"),
+    "no column for a key": ("CREATE TABLE t (a boolean NOT NULL)", "it has no primary key"),
+    "a key of few values": ("CREATE TABLE t (a boolean, b boolean, primary key (a, b))", "its key (a, b)"),
+    "a name that no snapshot has": (
+        'CREATE TABLE t (id integer PRIMARY KEY, "a\tb" integer)',
+        "a name in it is not",
+    ),
     "a type that nothing is known of": (
         "CREATE TABLE t (id integer, a path NOT NULL)",
-        "column a: no values of type path",
+        "column a: snapseed cannot generate type path",
     ),
     "a check that nothing meets": (
         "CREATE TABLE t (id integer PRIMARY KEY, a text NOT NULL CHECK (a = 'x' AND a = 'y'))",
-        "no values are known that meet its checks",
+        "no values that pass its checks",
     ),
     "a function that looks at other tables": (
         f"{CUSTOMERS}{SEEN}CREATE TABLE t (id int PRIMARY KEY, a int NOT NULL REFERENCES customers CHECK (seen(a)))",
-        "column a: CHECK seen(a) was not tried",
+        "column a: CHECK seen(a) could not be evaluated",
     ),
     "checks that no columns meet together": (
         "CREATE TABLE t (id integer PRIMARY KEY, a text[] NOT NULL, b text[] NOT NULL, CHECK (a <> a OR a = b))",
-        "no rows are known that meet CHECK",
+        "no values that satisfy CHECK",
     ),
     "one column, two tables": (
         f"{CUSTOMERS}{SHOPS}{TWICE}",
@@ -305,11 +310,11 @@ LEFT_OUT = {
     ),
     "a column without values that must not be NULL": (
         "CREATE TABLE t (id integer PRIMARY KEY, a path CHECK (a IS NOT NULL))",
-        "column a: no values are known that meet its checks",
+        "no values that pass its checks",
     ),
     "unique by what has few values": (
         "CREATE TABLE t (id integer PRIMARY KEY, a jsonb NOT NULL UNIQUE)",
-        "no rows are known that are unique by (a)",
+        "no way to make (a) unique",
     ),
 }
 

@@ -120,6 +120,13 @@ CASES = {
         "CREATE TABLE t (id serial PRIMARY KEY, a timestamp(3) NOT NULL UNIQUE, b timestamptz(0) NOT NULL UNIQUE)",
         "SELECT count(DISTINCT a) = 40, count(DISTINCT b) = 40 FROM t",
     ),
+    "references of two columns": Case(
+        """CREATE TABLE pair (a int, b int, t text, PRIMARY KEY (a, b)); CREATE TABLE kid (id int PRIMARY KEY,
+        a int NOT NULL, b int NOT NULL, FOREIGN KEY (a, b) REFERENCES pair);
+        CREATE TABLE friend (id int PRIMARY KEY, a int, b int, at date NOT NULL,
+        FOREIGN KEY (a, b) REFERENCES pair, UNIQUE (a, b, at))""",
+        "SELECT count(DISTINCT (a, b)) > 5, (SELECT count(a) > 5 FROM friend) FROM kid",
+    ),
     "keys and checks of partitions": Case(
         """CREATE TABLE customer (id int PRIMARY KEY); CREATE TABLE pay (id int NOT NULL, customer_id int NOT NULL,
         at timestamptz NOT NULL, code text NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
