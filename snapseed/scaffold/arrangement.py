@@ -24,7 +24,7 @@ _LOOKUP_ROWS, _NEEDED_LOOKUP_ROWS, _MOST_LOOKUP_ROWS = 8, 20, 5_000
 # What can tell the rows of a parent apart in a key, the best first: a number, a reference, a lookup's row, a label.
 _COUNTED, _REFERRED, _LOOKED_UP, _LABELLED, _PLACED = range(5)
 # Types whose unique values ascend as they are drawn, so that a column of them can be a key, or begin one.
-_ASCENDING = INTEGERS | {Family.TEXT, Family.CHARACTER, Family.DATE, Family.NUMERIC}
+_ASCENDING = INTEGERS | MOMENTS | {Family.TEXT, Family.CHARACTER, Family.NUMERIC}
 _NO_KEY = "it has no primary key, and no unique column that could serve as one"
 
 
@@ -172,7 +172,9 @@ def _lookups(tables: Mapping[int, Table], conditions: Mapping[int, Conditions]) 
     found = set()
     for oid, table in tables.items():
         alone = [table.column(index[0]) for index in table.unique if len(index) == 1]
-        has_no_room = any(column.not_null and column.type in _SHORT_TYPES for column in alone)
+        has_no_room = any(
+            column.type in _SHORT_TYPES and (column.not_null or conditions[oid].on(column.name)) for column in alone
+        )
         is_small = len([column for column in table.columns if not column.generated]) <= _SMALL_COLUMNS
         refers = any(key.target != oid for key in table.foreign_keys)
         if (

@@ -142,7 +142,11 @@ def conditions_of(table: Table) -> Conditions:
             limits[name] = _combined(limits[name], [_limits(name, leaf) for leaf in leaves])
         sql = " OR ".join(f"({condition})" for condition in table.partitions)
         rules.append(Rule(Check("(each row has a partition)", columns), sql, columns))
-    orders = tuple(order for order in map(_order, rules) if order is not None)
+    # A reference is not in order with anything that is drawn.
+    foreign = table.foreign_columns
+    orders = tuple(
+        order for order in map(_order, rules) if order and (order.before in foreign) == (order.after in foreign)
+    )
     return Conditions(
         tuple(rules), limits, orders, {name: constant_of(default) for name, default in table.defaults.items()}
     )
