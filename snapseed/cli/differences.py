@@ -100,7 +100,8 @@ def diff(
         console.to_stdout(render(report).rstrip("\n"))
     else:
         lines = list(_summary(report) if summary else as_text(report))
-        if right is None and not all(entity.agrees for entity in report.entities):
+        is_database = right is None and ".." not in (left or "")
+        if is_database and not all(entity.agrees for entity in report.entities):
             lines.append(f"next: snapseed diff {call.of(left).environment.name} --repair --dry-run")
         call.show(lines, document(report))
     raise typer.Exit(0 if report.agrees else 1)
@@ -121,6 +122,12 @@ def _sides(call: Call, left: str | None, right: str | None) -> tuple[Side, Side]
 
     if right is None and ".." in (left or ""):
         first, _, last = (left or "").partition("..")
+        if last.startswith("."):
+            raise UsageError(
+                "two commits have two dots between them",
+                observed=str(left),
+                next_step=f"snapseed diff {first}..{last.removeprefix('.')}",
+            )
         return commit_side(call.project, first), commit_side(call.project, last or "HEAD")
     if left is None or right is None:
         environment = call.of(left).environment

@@ -136,7 +136,8 @@ class Project:
                 observed=name,
                 expected=f"one of: {', '.join(self.environments)}",
                 where=str(self.file),
-                next_step=suggestion(name, self.environments) or f"add a table [environments.{name}]",
+                next_step=suggestion(name, self.environments)
+                or (f"add a table [environments.{name}]" if name.replace("-", "_").isidentifier() else "give its name"),
             )
         return _resolve_environment(self, name, overrides or {})
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from snapseed.config import Environment, Project
 from snapseed.config.settings import suggestion
 from snapseed.diff.pairs import Pair
-from snapseed.diff.rows import Difference
+from snapseed.diff.rows import Difference, require_keys
 from snapseed.diff.sides import Side, Tables, database_side, snapshot_side
 from snapseed.diff.tables import Table
 from snapseed.errors import UsageError
@@ -147,11 +147,16 @@ def compare(left: Side, right: Side, request: DiffRequest = DiffRequest(), liste
         names = _chosen(mine, yours, request)
         schema: list[SchemaDifference] = []
         entities = []
+        pairs = {
+            name: Pair.of(name, mine[name], yours[name], request.columns, request.keys)
+            for name in names
+            if name in mine and name in yours
+        }
+        require_keys(request.keys, [pair.key for pair in pairs.values()])
         for number, name in enumerate(names, 1):
-            if name in mine and name in yours:
+            if name in pairs:
                 schema += _schema_differences(name, mine[name], yours[name])
-                pair = Pair.of(name, mine[name], yours[name], request.columns, request.keys)
-                entities.append(_compare(pair, request))
+                entities.append(_compare(pairs[name], request))
             else:
                 has = ["a table" if name in side else None for side in (mine, yours)]
                 schema.append(SchemaDifference(name, "it", *has))

@@ -103,6 +103,19 @@ def with_keys(rows: pa.Table, key: Sequence[Column], wanted: Sequence[str]) -> p
     return rows.take(index.select(_NUMBERED.filter(condition).alias(_PLACE))[_PLACE].to_arrow())
 
 
+def require_keys(wanted: Sequence[str], keys: Sequence[Sequence[Column]]) -> None:
+    """Raises `UsageError` for a text that is no key of any of the entities with these keys."""
+    for text in wanted:
+        for number, key in enumerate(keys, 1):
+            try:
+                _bounds([text], key)
+            except UsageError:
+                if number == len(keys):
+                    raise
+            else:
+                break
+
+
 def overlapping(bounds: Sequence[FirstKey], key: Sequence[Column], wanted: Sequence[str]) -> range:
     """The ranges that may have rows `with_keys`: range 0 ends before the first of the bounds, the last one has no end.
 

@@ -123,7 +123,15 @@ def find_side(project: Project, text: str) -> Side:
         return SnapshotSide(open_snapshot(read_store(place + mark + options, project.folder, where=text), name))
     commit, colon, path = text.partition(":")
     if colon and path:
-        return SnapshotSide(opened_at(Revision(Path(path), project.folder, commit), text))
+        revision = Revision(Path(path), project.folder, commit)
+        if not revision.repair():
+            raise UsageError(
+                "the commit has no snapshot in this folder",
+                observed=text,
+                expected=f"a folder with {FILE_NAME}, from the root of the repository",
+                next_step=f"`git ls-tree -r --name-only {commit}` lists its files",
+            )
+        return SnapshotSide(opened_at(revision, text))
     if "/" not in text and has_snapshot(project.snapshots, text):
         return SnapshotSide(open_snapshot(project.snapshots, text))
     raise UsageError(

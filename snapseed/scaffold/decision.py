@@ -292,7 +292,7 @@ def _limited(
     fresh = choice(proposal.wanted[name], tuple(values)) if len(values) > 1 else constant(values[0])
     return replace(
         chosen,
-        draws={**chosen.draws, name: fresh},
+        draws={**chosen.draws, name: replace(fresh, copies=chosen.draws[name].copies)},
         values={**chosen.values, name: tuple(kinds)},
         notes=(*chosen.notes, f"{name}: only {', '.join(map(str, values))}, so that {rule} holds"),
     )

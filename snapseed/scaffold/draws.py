@@ -48,7 +48,8 @@ class Draw:
 
     In `code`, `{own:NAME}` stands for another column of the row, and `{local}` for a variable: `local` is the end of
     its name, and its code. `is_whole`: there are no other values than the examples. `finish` turns the expression into
-    the column's type; other columns use it without that. `shape` says what it takes from statistics.
+    the column's type; other columns use it without that. `shape` says what it takes from statistics; it `copies`
+    if these are values that only rows have, and no check or enum lists.
     """
 
     code: str
@@ -58,6 +59,7 @@ class Draw:
     finish: str = ""
     local: tuple[str, str] | None = None
     shape: str = ""
+    copies: bool = False
 
     def finished(self, code: str) -> str:
         """The code of the values in the type of the column."""

@@ -20,6 +20,8 @@ from snapseed.snapshot.types import INTEGERS, Family
 _MOST_OPTIONS, _WEIGHTS = 50, 1_000
 # The ends of pieces of other distributions have so many digits: long ones are no row's own value.
 _DIGITS = 4
+# Numbers with more digits than this, zeros at the end not counted, are no codes, but perhaps somebody's number.
+_MOST_DIGITS = 6
 # More digits than this have no room in 64 bits.
 _LARGEST = 10**18
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,7 +44,11 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
         known = share / (sum(found.shares) or 1)
         yield Draw(f"{wanted.rows}.chance({wanted.draw}, {known:.3g})", (True, False), shape=f"{known:.1%} true")
     elif is_number or family in MOMENTS:
-        yield from _shaped(wanted, is_moment=not is_number)
+        try:
+            yield from _shaped(wanted, is_moment=not is_number)
+        except (ValueError, OverflowError, InvalidOperation):
+            # Infinite, not a number, or a moment without a place in Python's calendar: the usual draw.
+            return
     else:
         values = [value.rstrip() if family is Family.CHARACTER else value for value in found.common]
         yield _weighted(wanted, values, list(map(quoted, values)))
@@ -59,7 +65,9 @@ def _weighted(wanted: Wanted, values: Sequence[object], codes: Sequence[str], fi
         "{" + ", ".join(f"{code}: {weight}" for code, weight in pairs) + "}" if len(pairs) > 1 else f"[{codes[0]}]"
     )
     code = finish.format(f"{wanted.rows}.choice({wanted.draw}, {options})")
-    return Draw(code, tuple(values), is_whole=True, shape=f"{len(values)} values" if len(values) > 1 else "one value")
+    shape = f"{len(values)} values" if len(values) > 1 else "one value"
+    copies = not wanted.column.labels and wanted.limits.allowed is None
+    return Draw(code, tuple(values), is_whole=True, shape=shape, copies=copies)
 
 
 def _texts(wanted: Wanted) -> Iterator[Draw]:
@@ -89,16 +97,14 @@ def _shaped(wanted: Wanted, *, is_moment: bool) -> Iterator[Draw]:
     """Numbers and moments, counted in the smallest unit of the column."""
     assert wanted.statistics is not None
     found, digits = wanted.statistics, _digits(wanted)
-    try:
-        common, bounds = (
-            [_moment(text) if is_moment else int(Decimal(text).scaleb(digits)) for text in texts]
-            for texts in (found.common, found.bounds)
-        )
-    except (ValueError, OverflowError, InvalidOperation):  # infinite, before Christ, not a number
-        return
+    common, bounds = (
+        [_moment(text) if is_moment else int(Decimal(text).scaleb(digits)) for text in texts]
+        for texts in (found.common, found.bounds)
+    )
     if max(map(abs, (*common, *bounds))) >= _LARGEST:
         return
-    if found.distinct == len(common) + len(bounds) <= _MOST_OPTIONS and not is_moment:
+    is_long = any(len(str(abs(value)).rstrip("0")) > _MOST_DIGITS for value in (*common, *bounds))
+    if found.distinct == len(common) + len(bounds) <= _MOST_OPTIONS and not is_moment and not is_long:
         values = tuple(_number(value, digits) for value in (*common, *bounds))
         yield _weighted(wanted, values, tuple(map(literal, (*common, *bounds))), _number_finish(wanted, digits))
         return
@@ -109,7 +115,7 @@ def _shaped(wanted: Wanted, *, is_moment: bool) -> Iterator[Draw]:
         ends = [end if wanted.limits.are_ends else (end + step // 2) // step * step for end in ends]
         yield _moments(wanted, ends, next((name for name, size in _UNITS.items() if size == unit), None))
     else:
-        if not wanted.limits.are_ends:
+        if is_long or not wanted.limits.are_ends:
             ends = [round(end, min(0, _DIGITS - len(str(abs(end))))) for end in ends]
         code = f"{wanted.rows}.quantiles({wanted.draw}, [{', '.join(map(literal, ends))}])"
         low, middle, high = (_number(end, digits) for end in (ends[0], ends[len(ends) // 2], ends[-1]))
@@ -152,10 +158,10 @@ def _digits(wanted: Wanted) -> int:
     if wanted.kind.modifiers and wanted.kind.family not in {Family.REAL, Family.DOUBLE}:
         return (*wanted.kind.modifiers, 0)[1]
     assert wanted.statistics is not None
-    texts = (*wanted.statistics.common, *wanted.statistics.bounds)
-    needed = max(len(text.partition(".")[2]) for text in texts)
+    values = [Decimal(text) for text in (*wanted.statistics.common, *wanted.statistics.bounds)]
+    needed = max(-int(value.as_tuple().exponent) for value in values)
     # A number of thousands needs none of its decimals.
-    whole = statistics.median(abs(float(text)) for text in texts)
+    whole = statistics.median(map(abs, values))
     return max(0, min(needed, _DIGITS - len(str(int(whole)))))
 
 

@@ -43,8 +43,8 @@ class EntityPlan:
 
     `parameters` are entities whose rows the function receives, `references` those that its code names, and `among` one
     of these that limits `per_parent`. `late` are entities that are imported inside the function. `learned` says what
-    columns take from statistics. If the table keeps the rows that it holds, they are the text of a `pool`, and there
-    are no `values`.
+    columns take from statistics; those that are `copied` choose among values that nothing but rows had. If the table
+    keeps the rows that it holds, they are the text of a `pool`, and there are no `values`.
     """
 
     name: str
@@ -65,6 +65,7 @@ class EntityPlan:
     late: tuple[str, ...] = ()
     pool: str = ""
     learned: Mapping[str, str] = field(default_factory=dict)
+    copied: tuple[str, ...] = ()
 
     @cached_property
     def nodes(self) -> list[ast.AST]:
@@ -227,6 +228,7 @@ def _entity(proposal: Proposal, columns: Columns, parent: str | None, names: Col
         values={name: named(code) for name, code in values.items()},
         notes=columns.notes,
         learned={name: text for name in values if (text := _learned(table, columns, name))},
+        copied=tuple(name for name in values if name in columns.draws and columns.draws[name].copies),
     )
     if NUMBER in plan.names:
         plan = replace(plan, statements=((NUMBER, "rows.number().cast(pl.String)"), *plan.statements))

@@ -117,6 +117,8 @@ def scaffold_project(request: ScaffoldRequest) -> Scaffold:
     if unknown and request.statistics:
         how = "ANALYZE them and repeat this, and their columns look like those of the source"
         remarks.append(f"PostgreSQL has no statistics of these tables: {', '.join(unknown)}; {how}")
+    if copied := [f"{entity.table or entity.name}.{name}" for entity in plan.entities for name in entity.copied]:
+        remarks.append(f"values taken from the source: {', '.join(copied)}; read them before you commit")
     if origin.lacks_password:
         remarks.append("the password is not written: give it in PGPASSWORD or libpq's password file")
     return Scaffold(

@@ -1,6 +1,6 @@
 """What PostgreSQL's own statistics say about the columns of a table. They are read from catalogs; no row is.
 
-Values are read only of numbers, times, Booleans, enums and codes, and never of a column that looks personal.
+Values are read only of numbers, times, Booleans, enums and codes, and never of a column that may be personal.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from snapseed.capture.mask.personal import PERSONAL_VALUES, looks_personal
+from snapseed.capture.mask.personal import PERSONAL_VALUES, may_be_personal
 from snapseed.capture.mask.rules import MOMENTS, NUMBERS
 from snapseed.errors import ConfigurationError
 from snapseed.postgres import query
@@ -78,7 +78,7 @@ def _shown(table: str, column: ColumnFacts) -> str:
     except ConfigurationError:
         return "none"
     base, is_enum = kind.base.rpartition(".")[2], column.kind == "e"
-    if kind.is_array or looks_personal(table, [column.name], base, is_enum=is_enum) is not None:
+    if kind.is_array or may_be_personal(table, column.name, base, is_enum=is_enum):
         return "none"
     if is_enum or base in NUMBERS | MOMENTS | {"boolean"}:
         return "all"

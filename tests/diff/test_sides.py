@@ -97,7 +97,7 @@ def test_a_snapshot_in_a_commit_is_a_side(offline: Sandbox) -> None:
     shutil.rmtree(offline.folder / "snapshots" / "dev")
     found = different(compared(offline, "HEAD:snapshots/dev", other))
     assert found.changed == (ChangedRow("5", {"number": ("0", "7")}),)
-    wrong = {"HEAD:snapshots/none": SnapshotError, "HEAD~7:snapshots/dev": UsageError, "none": UsageError}
+    wrong = {"HEAD:snapshots/none": UsageError, "HEAD~7:snapshots/dev": UsageError, "none": UsageError}
     for text, error in wrong.items():
         with pytest.raises(error):
             compared(offline, text, other)
@@ -249,6 +249,9 @@ def test_tolerance_columns_and_keys_narrow_what_differs(loaded: Sandbox, second:
                 "SELECT i, i + %(step)s, i + %(step)s, i + (%(step)s > 0)::int * mod(i, 2) FROM generate_series(1, 9) i"
             )
             connection.execute(f"INSERT INTO t {rows}".encode(), {"step": step})
+    for wrong in ("abc", "1,2"):
+        with pytest.raises(UsageError):
+            compared(loaded, loaded.url, loaded.url, DiffRequest(only=["t"], keys=[wrong]))
     for request, expected in REQUESTS:
         (found,) = (each for each in compared(loaded, loaded.url, second.url, request).entities if each.entity == "t")
         assert found.columns == expected

@@ -135,6 +135,8 @@ def test_all_snapshots_of_two_commits_are_compared(repository: Repository) -> No
     repository.write(users=[["Ada", "Emeka"]], extra=[["one"]])
     repository.commit()
     project = find_project(repository.project)
+    told = Sandbox(repository.project, "").run("diff", f"{before}..HEAD")
+    assert (told.returncode, "Emeka" in told.stdout, "--repair" in told.stdout) == (1, True, False)
     report = compare(commit_side(project, before), commit_side(project, "HEAD"))
     assert {each.entity: each.changed_count for each in report.entities} == {"ci/users": 1}
     assert {(each.entity, each.left, each.right) for each in report.schema} == {

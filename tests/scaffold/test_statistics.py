@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from snapseed.scaffold.project import Scaffold, ScaffoldRequest, scaffold_project
 from tests.conftest import Connection, Sandbox, new_database
+
+# Names of columns with values that nobody would commit, as texts and as numbers.
+TEXTS = [
+    "doctor",
+    "assignee",
+    "manager",
+    "agent",
+    "customer",
+    "employee",
+    "contact",
+    "spouse",
+    "driver",
+    "approved_by",
+    "user",
+    "usr",
+    "patient",
+    "teacher",
+    "pin_code",
+    "plate",
+    "otp",
+    "auth",
+    "hash",
+    "reset",
+    "tax_id",
+    "password_hash",
+    "token",
+]
+NUMBERS = ["pin", "otp_code", "card", "tax_number", "card_no"]
 
 # Every value that must not be written begins with "Private"; numbers of people are 77,7xx and their days in 1977.
 SHOP = """
@@ -24,11 +54,19 @@ INSERT INTO customers SELECT g, 'Private ' || g, CASE WHEN g % 10 < 7 THEN 'free
     date '1977-01-01' + g, CASE WHEN g % 4 > 0 THEN (g % 100) * (g % 100) END,
     timestamptz '2020-01-01 UTC' + g * interval '1 day', timestamptz '2020-02-01 UTC' + g * interval '25 hours',
     CASE WHEN g % 2 = 0 THEN 9.99 ELSE g END, NULL, g % 5 > 0, NULL FROM generate_series(1, 500) g;
+CREATE TABLE secrets (id integer PRIMARY KEY, long bigint CHECK (long > 0), free text, mark text,
+    state text CHECK (state IN ('on Hold', 'Done')), tier integer);
+INSERT INTO secrets SELECT g, 8888888888888001 + g % 2, 'Private Person', 'Private-Person', 'on Hold', 5
+    FROM generate_series(1, 300) g;
 INSERT INTO orders SELECT g, 1 + g % 250, CASE WHEN g % 3 = 0 THEN 'large' ELSE 'small' END::size, g / 8.0,
     timestamp '2023-01-01' + g * interval '1 hour', timestamp '2023-01-01' + g * interval '1 hour 7 seconds'
     FROM generate_series(1, 1000) g;
+CREATE TABLE odd (id integer PRIMARY KEY, x double precision NOT NULL, y real, z numeric, d date, t timestamptz);
+INSERT INTO odd SELECT g, (ARRAY['NaN', '-Infinity', '1e300', '1'])[1 + g % 4]::float8, 'Infinity',
+    (ARRAY['NaN', '1e40', '1e-40'])[1 + g % 3]::numeric,
+    (ARRAY['infinity', '4000-01-01 BC', '9999-12-31'])[1 + g % 3]::date,
+    timestamptz '9999-12-31 23:59:59 UTC' - (g % 60) * interval '100 days' FROM generate_series(1, 300) g;
 CREATE TABLE visits (id integer PRIMARY KEY); INSERT INTO visits VALUES (1);
-ANALYZE customers, orders;
 """
 
 
@@ -51,6 +89,13 @@ def shop(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop
     """A project for tables that hold rows, whose own rows replace those."""
     with new_database(server) as url, psycopg.connect(url, autocommit=True) as connection:
         connection.execute(SHOP.encode())
+        for name, kind, value in [
+            *((name, "text", "Private") for name in TEXTS),
+            *((name, "int", 777) for name in NUMBERS),
+        ]:
+            add = sql.SQL("ALTER TABLE secrets ADD {} {} DEFAULT {}")
+            connection.execute(add.format(sql.Identifier(name), sql.SQL(kind), value))
+        connection.execute("ANALYZE customers, orders, odd, secrets")
         plain = scaffold_project(ScaffoldRequest(url, include_filled=True, statistics=False))
         made = scaffold_project(ScaffoldRequest(url, include_filled=True))
         project = Sandbox(tmp_path_factory.mktemp("shop"), "")
@@ -103,8 +148,21 @@ def test_children_are_as_many_and_look_as_in_the_source(shop: Shop, fact: str) -
 def test_no_personal_value_is_written(shop: Shop) -> None:
     """Neither texts, nor codes that look personal, nor numbers and dates of columns with such a name."""
     written = "\n".join(shop.made.files.values()).replace("example.com", "")
-    for value in ("Private", "77", "1977", "example.org"):
+    for value in ("Private", "77", "88888", "1977", "example.org"):
         assert value not in written
+
+
+def test_init_names_the_columns_whose_values_it_copies(shop: Shop) -> None:
+    """Not those whose values a check, an enum or nothing but a range says."""
+    (remark,) = (remark for remark in shop.made.remarks if "taken from the source" in remark)
+    assert set(re.findall(r"\w+\.\w+", remark)) == {"customers.plan", "secrets.tier"}
+    assert '["on Hold"]' in shop.made.files["generators/secrets.py"]
+
+
+def test_a_column_that_cannot_be_shaped_keeps_its_usual_draw(shop: Shop) -> None:
+    """Not finite, too large or small, or outside of Python's calendar."""
+    assert "# as in the source" not in shop.made.files["generators/odd.py"]
+    assert shop.is_true("count(*) > 0 AND bool_and(x BETWEEN 0 AND 1e6)", "odd")
 
 
 def test_a_comment_says_what_a_column_takes_from_the_source(shop: Shop) -> None:
