@@ -282,8 +282,13 @@ def _own_key(table: Table, dependent: frozenset[str]) -> tuple[str, ...]:
     ascending = [name for name in free if table.kind(name).family in _ASCENDING]
     if not ascending or not all(_can_be_part(table, name) for name in table.primary_key):
         return ()
+    kinds = {name: table.kind(name) for name in ascending}
     unlike = min(
-        ascending, key=lambda name: table.column(name).type.startswith("character") and bool(table.kind(name).modifiers)
+        ascending,
+        key=lambda name: (
+            table.column(name).type.startswith("character") and bool(kinds[name].modifiers),
+            kinds[name].family in MOMENTS - {Family.DATE},
+        ),
     )
     return unlike, *(name for name in table.primary_key if name != unlike)
 

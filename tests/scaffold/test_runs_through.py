@@ -144,6 +144,11 @@ CASES = {
         CHECK (a IS NOT NULL OR b IS NOT NULL))""",
         "SELECT count(*) > 5 FROM t",
     ),
+    "names and values that look like code": Case(
+        """CREATE TABLE t (id int PRIMARY KEY, "{own:id}" int NOT NULL, "{}" text NOT NULL, "{local}" text[] NOT NULL,
+        s text CHECK (s IN ('{own:id}', '{rows:t}')))""",
+        'SELECT count(DISTINCT s) = 2, count(DISTINCT "{own:id}") > 5 FROM t',
+    ),
     "keys and checks of partitions": Case(
         """CREATE TABLE customer (id int PRIMARY KEY); CREATE TABLE pay (id int NOT NULL, customer_id int NOT NULL,
         at timestamptz NOT NULL, code text NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
