@@ -121,9 +121,8 @@ def arrange(
         parents = parents_of(present, conditions, lookups)
         draft = Arrangement(present, conditions, parents, lookups, left_out, {}, kept)
         for oid in sorted(present, key=lambda oid: len(ancestors_of(parents, oid))):
-            key, one_each = (
-                (kept[oid].key, False) if oid in kept else _key_of(draft, oid, may_be_joint=oid not in single)
-            )
+            is_joint = oid not in single
+            key, one_each = (kept[oid].key, False) if oid in kept else _key_of(draft, oid, may_be_joint=is_joint)
             if not key:
                 own = ", ".join(present[oid].primary_key)
                 why = f"snapseed found no way to make its key ({own}) unique" if own else _NO_KEY
