@@ -143,7 +143,11 @@ def conditions_of(table: Table, now: datetime = NOW) -> Conditions:
             limits[name] = _combined(limits[name], [_limits(name, leaf) for leaf in leaves])
         sql = " OR ".join(f"({condition})" for condition in table.partitions)
         rules.append(Rule(Check("(each row has a partition)", columns), sql, columns))
-    orders = tuple(order for order in map(_order, rules) if order is not None)
+    # A reference is not in order with anything that is drawn.
+    foreign = table.foreign_columns
+    orders = tuple(
+        order for order in map(_order, rules) if order and (order.before in foreign) == (order.after in foreign)
+    )
     defaults = {name: constant_of(default, now) for name, default in table.defaults.items()}
     return Conditions(tuple(rules), limits, orders, defaults, now)
 

@@ -24,6 +24,7 @@ from snapseed.scaffold.statistics import ColumnStatistics
 from snapseed.snapshot.types import ColumnType, Family
 
 NUMBER = "number"
+_PLACEHOLDER = re.compile(r"\{(?=(own|rows|entity):|local\})")
 _PLACE = re.compile(r"\{([^}]*)\}")
 _NUMBER = re.compile(NUMBER + r"(?:/(?P<by>\d+))?(?:%(?P<rest>\d+))?(?::(?P<width>\d+))?")
 _MOST_EXAMPLES = 200
@@ -115,10 +116,10 @@ class Wanted:
 
 
 def quoted(text: str) -> str:
-    """A Python string, in double quotes unless single ones need fewer backslashes."""
+    """A Python string, in double quotes unless single ones need fewer backslashes. It has no placeholder of ours."""
     mark = "'" if text.count('"') > text.count("'") else '"'
     inside = "".join(character if character in {'"', "'"} else repr(character)[1:-1] for character in text)
-    return mark + inside.replace(mark, f"\\{mark}") + mark
+    return mark + _PLACEHOLDER.sub(r"\\x7b", inside.replace(mark, f"\\{mark}")) + mark
 
 
 def literal(value: object) -> str:

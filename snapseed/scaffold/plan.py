@@ -259,10 +259,7 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
     draws = {name: found[0] for name, found in proposal.draws.items()} | {**columns.draws}
     statements, taken = list(sources.statements), set(names)
     variables: dict[str, str] = {}
-    nulls = {
-        name: f"{quoted(f'{name} missing')}, {{}}, {share_of_nulls(sources.table, name):.3g}"
-        for name in columns.sometimes_null
-    }
+    nulls = {name: (f"{name} missing", f"{share_of_nulls(sources.table, name):.3g}") for name in columns.sometimes_null}
 
     def assigned(name: str, code: str) -> str:
         variable = identifier(name, taken)
@@ -272,7 +269,7 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
 
     for group in columns.together:
         rows = assigned("together", _table(group))
-        nulls |= {name: f"{quoted(f'no {name}')}, {{}}, {rows}[{quoted(f'no {name}')}]" for name in group.drawn}
+        nulls |= {name: (f"no {name}", f"{rows}[{quoted(f'no {name}')}]") for name in group.drawn}
         listed = group.states.keys() - group.drawn
         draws |= {name: replace(draws[name], code=f"{rows}[{quoted(name)}]", local=None) for name in listed}
 
@@ -297,7 +294,9 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
     for name in (column.name for column in sources.table.columns if column.name in filled):
         values[name] = draws[name].finished(variables.get(name, filled[name]))
     return statements, values | {
-        name: f"rows.or_null({null.replace('{}', values[name])})" for name, null in nulls.items() if name in values
+        name: f"rows.or_null({quoted(draw)}, {values[name]}, {share})"
+        for name, (draw, share) in nulls.items()
+        if name in values
     }
 
 

@@ -90,7 +90,9 @@ def scaffold_project(request: ScaffoldRequest) -> Scaffold:
         identity = identify(connection)
     if request.update is not None:
         update = update_project(request.update.generators, entities, tables, plan)
-        return Scaffold(update.files, {}, update.remarks, len(update.files), target.described, lacks_password=False)
+        written = {entity.name: entity.notes for entity in plan.entities if f"{entity.name}.py" in update.files}
+        notes = {name: found for name, found in written.items() if found}
+        return Scaffold(update.files, notes, update.remarks, len(update.files), target.described, lacks_password=False)
     # The shortest reasons first: they are the plainest.
     left_out = [f"{table}: {why}" for table, why in sorted(plan.left_out.items(), key=lambda found: len(found[1]))]
     if not plan.entities:
