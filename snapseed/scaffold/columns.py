@@ -14,10 +14,11 @@ import numpy as np
 
 from snapseed.generate.draws.unique import text_keys
 from snapseed.generate.words import WORDS, words_of
-from snapseed.scaffold.conditions import MOMENTS, NOW, Bound, Limits, Order, few_values
+from snapseed.scaffold.conditions import MOMENTS, Bound, Limits, Order, few_values
 from snapseed.scaffold.draws import Draw, Wanted, choice, literal, quoted
 from snapseed.scaffold.draws_by_statistics import learned
 from snapseed.scaffold.draws_by_type import NUMBERS, draws_of, number_range
+from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, ordered_by_name, singular, suggests
 from snapseed.scaffold.schema import Table
 from snapseed.scaffold.sources import Sources, leave
@@ -93,7 +94,8 @@ def propose(sources: Sources, since: str | None) -> Proposal:
             continue
         after = _after(sources, name, limits, since, tuple(wanted), orders)
         before = re.match(r"\{own:([^}]*)\}", after[0]) if after else None
-        is_split = name in sources.conditions.ordered and not _is_moment(sources, name)
+        is_within = any(order.after == name and order.within is not None for order in orders)
+        is_split = is_within or (name in sources.conditions.ordered and not _is_moment(sources, name))
         given = Wanted(
             column=table.column(name),
             kind=table.kind(name),
@@ -256,11 +258,14 @@ def _after(
     own = f"{{own:{order.before}}}"
     # The earlier one may be close to `now`, or after it.
     is_late = any(found.are_ends for found in (limits[name], limits[order.before])) or order.before in sources.unique
+    same = [found for found in orders if (found.before, found.after) == (order.before, name)]
+    if windows := [found.within for found in same if found.within is not None]:
+        least = " + timedelta(days=1)" * any(found.strict for found in same)
+        return own + least, f"{own} + timedelta(days={min(*windows, _LATEST)})"
     if order.strict or is_late or suggests("future", order.before):
         return f"{own} + timedelta(days=1)", f"{own} + timedelta(days={_LATEST})"
-    if is_soon:
-        return own, f"{own} + timedelta(days={_LATEST})"
-    return own, f"rows.now + timedelta(days={_FUTURE})" if is_future else ""
+    latest = f"{own} + timedelta(days={_LATEST})" if is_soon else f"rows.now + timedelta(days={_FUTURE})" * is_future
+    return own, latest
 
 
 def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:

@@ -5,26 +5,34 @@ Limits are hints for choosing draws. Whether values meet a condition is for the 
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from datetime import datetime
+from decimal import Decimal
 from functools import reduce
 
-import sqlglot
 from sqlglot import exp
 
 from snapseed.postgres.catalog import ColumnFacts
+from snapseed.scaffold.expressions import (
+    DIALECT,
+    NOW,
+    alternatives,
+    constant_in,
+    constant_of,
+    joined_by_and,
+    parsed,
+    simplified,
+)
 from snapseed.scaffold.schema import Check, Table
 from snapseed.snapshot.types import Family
 
-# The project's `now`, before which nearly everything has happened, where statistics know no moment.
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-_DIALECT = "postgres"
 _FEW_VALUES = 10_000
 _MOST_VALUES = 20
+# Days between two moments; in fewer, there is no room for a moment that is a day later.
+_DAYS, _LEAST_DAYS = re.compile(r"(\d+)(?: days?)?"), 3
 MOMENTS = {Family.DATE, Family.TIMESTAMP, Family.TIMESTAMPTZ}
 _SIGNS: dict[type[exp.Expr], str] = {exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=", exp.EQ: "="}
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
@@ -87,7 +95,8 @@ class Limits:
 class Order:
     """A rule by which the value of one column is at most (or below, if `strict`) that of another.
 
-    With `either`, the two only have to differ, so it may also be above. Without a rule, their names say so.
+    With `either`, the two only have to differ, so it may also be above. Without a rule, their names say so. If moments
+    must be `within` some days of each other, those that are in order and no further apart meet the rule.
     """
 
     before: str
@@ -95,6 +104,7 @@ class Order:
     strict: bool
     rule: Rule | None
     either: bool = False
+    within: int | None = None
 
 
 @dataclass(frozen=True)
@@ -167,75 +177,43 @@ def avoiding(condition: str) -> tuple[Rule, ...]:
     return tuple(_rules(Check(f"({condition}) IS NOT TRUE", ())))
 
 
-def constant_of(expression: str, now: datetime = NOW) -> object:
-    """The value of an expression that is a plain constant, such as a default; None for any other."""
-    tree = _parsed(expression)
-    return None if tree is None else _constant(_simplified(tree, now))
-
-
-def _parsed(expression: str) -> exp.Expr | None:
-    try:
-        tree: exp.Expr = sqlglot.parse_one(f"SELECT {expression}", dialect=_DIALECT).expressions[0]
-    except (sqlglot.errors.SqlglotError, IndexError):
-        return None
-    return tree
-
-
 def _rules(check: Check, now: datetime = NOW) -> list[Rule]:
     """The conditions joined by AND, each a rule of its own."""
-    tree = _parsed(check.expression)
+    tree = parsed(check.expression)
     if tree is None:
         return [Rule(check, check.expression, check.columns)]
-    parts = list(_joined_by_and(tree))
+    parts = list(joined_by_and(tree))
     rules = []
     for part in parts:
         columns = tuple(dict.fromkeys(column.name for column in part.find_all(exp.Column, bfs=False)))
-        sql = check.expression if len(parts) == 1 else part.sql(dialect=_DIALECT, normalize_functions=False)
+        sql = check.expression if len(parts) == 1 else part.sql(dialect=DIALECT, normalize_functions=False)
         keeps = check.of_domain or (len(parts) == 1 and check.columns)
-        rules.append(Rule(check, sql, check.columns if keeps else columns, _simplified(part, now)))
+        rules.append(Rule(check, sql, check.columns if keeps else columns, simplified(part, now)))
     return rules
 
 
-def _joined_by_and(node: exp.Expr) -> Iterator[exp.Expr]:
-    node = node.unnest()
-    if isinstance(node, exp.And):
-        yield from _joined_by_and(node.this)
-        yield from _joined_by_and(node.expression)
-    else:
-        yield node
-
-
-def _simplified(tree: exp.Expr, now: datetime) -> exp.Expr:
-    """Without parentheses, clocks, and columns' casts and changes of case. Casts of constants stay: a type."""
-    whole = exp.Paren(this=tree.copy())
-    for node in reversed(list(whole.this.find_all(exp.Paren, exp.Cast, exp.Upper, exp.Lower, exp.Trim))):
-        if isinstance(node, exp.Paren) or isinstance(node.this, exp.Column):
-            node.replace(node.this)
-    for clock in list(whole.this.find_all(exp.CurrentDate, exp.CurrentTimestamp, exp.Localtimestamp)):
-        clock.replace(exp.cast(exp.Literal.string(now.isoformat()), exp.DataType.Type.TIMESTAMPTZ))
-    found: exp.Expr = whole.this
-    return found
-
-
-def _alternatives(node: exp.Expr) -> list[exp.Expr]:
-    """The conditions joined by OR, without `x IS NULL`."""
-    parts = node.flatten() if isinstance(node, exp.Or) else [node]
-    return [
-        part
-        for part in parts
-        if not isinstance(part, exp.Is) or not isinstance(part.expression, exp.Null) or part.args.get("negate")
-    ]
-
-
 def _order(rule: Rule) -> Order | None:
-    """The order that a rule asks for, also in the form `x IS NULL OR …`."""
-    match _alternatives(rule.tree) if rule.tree else ():
+    """The order that a rule asks for, also in the forms `x IS NULL OR …`, `x < y + 30` and `x - y <= '30 days'`."""
+    match alternatives(rule.tree) if rule.tree else ():
         case [exp.LT() | exp.LTE() | exp.GT() | exp.GTE() | exp.NEQ() as part]:
             first, second, sign = part.this, part.expression, _SIGNS.get(type(part), ">")
         case _:
             return None
+    if isinstance(first, exp.Sub):
+        first, second = first.this, exp.Add(this=first.expression, expression=second)
+    elif isinstance(first, exp.Add):
+        first, second, sign = second, first, _MIRRORED[sign]
+    days = None
+    if isinstance(second, exp.Add) and not isinstance(part, exp.NEQ):
+        found = _DAYS.fullmatch(str(constant_in(second.expression)))
+        days, second = int(found[1]) if found else 0, second.this
+        if days != 1 if sign == ">=" else sign == ">" or days < _LEAST_DAYS:
+            return None
     if not isinstance(first, exp.Column) or not isinstance(second, exp.Column) or first == second:
         return None
+    if days is not None:
+        within = None if sign == ">=" else days - (sign == "<")
+        return Order(second.name, first.name, within is None, rule, within=within)
     before, after = (second.name, first.name) if sign.startswith(">") else (first.name, second.name)
     return Order(before, after, not sign.endswith("="), rule, either=isinstance(part, exp.NEQ))
 
@@ -249,26 +227,26 @@ def _narrowed(limits: Limits, node: exp.Expr) -> Limits:
         case exp.And():
             return reduce(_narrowed, node.flatten(), limits)
         case exp.Or():
-            parts = _alternatives(node)
+            parts = alternatives(node)
             if len(parts) == 1:
                 return _narrowed(limits, parts[0])
             equal = [part for part in parts if isinstance(part, exp.EQ) and isinstance(part.this, exp.Column)]
-            values = [_constant(part.expression) for part in equal]
+            values = [constant_in(part.expression) for part in equal]
             if len(values) == len(parts) and None not in values:
                 limits = replace(limits, allowed=tuple(values))
         case exp.Column() | exp.Not(this=exp.Column()):
             limits = replace(limits, allowed=(isinstance(node, exp.Column),))
         case exp.EQ(this=exp.Column(), expression=exp.Any(this=values)):
-            found = _constant(values)
+            found = constant_in(values)
             limits = replace(limits, allowed=tuple(found)) if isinstance(found, list) else limits
         case exp.RegexpLike(this=exp.Column()) | exp.RegexpILike(this=exp.Column()):
-            pattern = _constant(node.expression)
+            pattern = constant_in(node.expression)
             limits = replace(limits, patterns=(*limits.patterns, pattern)) if isinstance(pattern, str) else limits
         case exp.LT() | exp.LTE() | exp.GT() | exp.GTE() | exp.EQ():
             sign, subject, other = _SIGNS[type(node)], node.this, node.expression
             if not subject.find(exp.Column):
                 sign, subject, other = _MIRRORED[sign], other, subject
-            return _bounded(limits, subject, sign, _constant(other))
+            return _bounded(limits, subject, sign, constant_in(other))
     return limits
 
 
@@ -310,35 +288,3 @@ def _combined(limits: Limits, leaves: list[Limits]) -> Limits:
             runs[-1] = replace(runs[-1], high=leaf.high)
     longest = max(runs, key=lambda run: run.ends[1] - run.ends[0])
     return replace(limits, low=longest.low, high=longest.high)
-
-
-def _constant(node: exp.Expr) -> object:
-    """The value of an expression without columns: a number, a text, a moment, a Boolean or a list; None if unknown."""
-    match node:
-        case exp.Literal():
-            return node.name if node.is_string else Decimal(node.name)
-        case exp.Boolean():
-            return bool(node.this)
-        case exp.Array():
-            values = list(map(_constant, node.expressions))
-            return None if None in values else values
-        case exp.Cast():
-            return _cast(_constant(node.this), node.to)
-    return None
-
-
-def _cast(value: object, kind: exp.DataType) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        if kind.is_type(*exp.DataType.NUMERIC_TYPES):
-            return Decimal(value)
-        if kind.is_type(*exp.DataType.TEMPORAL_TYPES):
-            moment = datetime.fromisoformat(value)
-            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-        if kind.is_type(exp.DataType.Type.JSON, exp.DataType.Type.JSONB):
-            return json.loads(value)
-    except (InvalidOperation, ValueError):
-        return None
-    is_text = kind.is_type(*exp.DataType.TEXT_TYPES, exp.DataType.Type.BPCHAR)
-    return value if is_text or kind.this is exp.DataType.Type.USERDEFINED else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from snapseed.scaffold.columns import Proposal
@@ -134,6 +135,9 @@ def _rows_of(proposal: Proposal, columns: Columns) -> CandidateRows:
     for order in sources.conditions.orders:
         if order.rule is not None and _is_met(sources, columns, order.rule):
             before, after = values.get(order.before, ()), values.get(order.after, ())
+            match columns.draws[order.before].examples:
+                case [datetime() as first, *_] if order.within is not None:
+                    after = (encoded(first + timedelta(days=1)),)
             values |= {order.before: before[:1], order.after: after[-1:]}
     for group in columns.together:
         for name, states in group.states.items():

@@ -18,7 +18,8 @@ from rstr import Rstr
 
 from snapseed.generate.words import WORDS, words_of
 from snapseed.postgres.catalog import ColumnFacts
-from snapseed.scaffold.conditions import NOW, Limits
+from snapseed.scaffold.conditions import Limits
+from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.names import hints, singular, suggests
 from snapseed.scaffold.statistics import ColumnStatistics
 from snapseed.snapshot.types import ColumnType, Family

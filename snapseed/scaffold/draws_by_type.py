@@ -11,7 +11,7 @@ from decimal import Decimal
 from itertools import chain, cycle, islice
 from uuid import UUID
 
-from snapseed.scaffold.conditions import MOMENTS, NOW, Bound, Limits
+from snapseed.scaffold.conditions import MOMENTS, Bound, Limits
 from snapseed.scaffold.draws import (
     NUMBER,
     Draw,
@@ -24,6 +24,7 @@ from snapseed.scaffold.draws import (
     templated,
     text_draws,
 )
+from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.names import TYPES, UNIQUE_TYPES, hints, singular
 from snapseed.scaffold.sizes import elements_of
 from snapseed.snapshot.types import INTEGERS, ColumnType, Family

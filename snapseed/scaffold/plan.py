@@ -12,9 +12,10 @@ from functools import cache, cached_property
 from snapseed.generate.words import words_of
 from snapseed.scaffold.arrangement import Arrangement, Place, arrange
 from snapseed.scaffold.columns import Proposal, propose, share_of_nulls
-from snapseed.scaffold.conditions import NOW, Rule, conditions_of
+from snapseed.scaffold.conditions import Rule, conditions_of
 from snapseed.scaffold.decision import Columns, Together, decide, most_per_parent, rehearsed
 from snapseed.scaffold.draws import NUMBER, literal, quoted
+from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.guesses import with_guesses
 from snapseed.scaffold.kept import HeldRows, KeptRows
 from snapseed.scaffold.names import identifier, short_type

@@ -18,7 +18,7 @@ from snapseed.postgres.connect import connected, target_of
 from snapseed.postgres.guard import identify
 from snapseed.postgres.locks import reading
 from snapseed.redaction import redacted, url_without_password
-from snapseed.scaffold.conditions import NOW
+from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.kept import read_held_rows
 from snapseed.scaffold.modules import Origin, project_files
 from snapseed.scaffold.plan import plan_project

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from snapseed.scaffold.conditions import NOW, Bound, Conditions, Limits, conditions_of, constant_of
+from snapseed.scaffold.conditions import Bound, Conditions, Limits, conditions_of
+from snapseed.scaffold.expressions import NOW, constant_of
 from snapseed.scaffold.schema import Check, Table, read_schema
 from tests.conftest import Connection
 

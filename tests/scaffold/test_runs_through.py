@@ -58,6 +58,14 @@ CASES = {
         "CREATE TABLE t (id serial PRIMARY KEY, name text NOT NULL, alias text NOT NULL, CHECK (name <> alias))",
         "SELECT count(DISTINCT name) > 5, count(DISTINCT alias) > 5 FROM t",
     ),
+    "a stay of some days, and a trial that ends soon": Case(
+        "CREATE TABLE t (id serial PRIMARY KEY, check_in date NOT NULL, check_out date NOT NULL, t_from date NOT NULL,"
+        " t_to date NOT NULL, ends timestamptz, starts timestamptz NOT NULL, until timestamp, since timestamp NOT NULL,"
+        " CHECK (check_out > check_in AND check_out < check_in + 5), CHECK (t_to - t_from BETWEEN 1 AND 10),"
+        " CHECK (ends <= starts + '14 days'::interval), CHECK (until BETWEEN since + '1 day' AND since + '30 days'))",
+        "SELECT count(DISTINCT check_out - check_in) > 2, count(DISTINCT t_to - t_from) > 5, count(ends) > 5,"
+        " count(DISTINCT until) > 5 FROM t",
+    ),
     "an end that is missing or late enough": Case(
         "CREATE TABLE t (id serial PRIMARY KEY, starts timestamp NOT NULL, ends timestamp,"
         "CHECK (ends >= starts OR ends IS NULL))",
