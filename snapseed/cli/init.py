@@ -10,10 +10,11 @@ import json
 import os
 import secrets
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,6 +27,9 @@ from snapseed.config.project import FILE_NAME
 from snapseed.config.settings import read_env_file, variable_with
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
 from snapseed.redaction import redacted
+
+if TYPE_CHECKING:
+    from snapseed.scaffold.project import Scaffold
 
 _STARTER = Path(__file__).resolve().parent.parent / "starter"
 _WORKFLOW = ".github/workflows/snapseed.yml"
@@ -88,22 +92,19 @@ def init(
             _write(folder, _files(name) | _files("git"))
             _show_next(folder, *_NEXT[name])
         else:
+            with _libraries_of_init():
+                from snapseed.scaffold.project import ScaffoldRequest, scaffold_project
             project = find_project(folder) if update else None
-            chosen = (keep_rows or (), keep_small, include_filled, not no_statistics)
-            _write_for_database(folder, from_database, project, *chosen)
+            request = ScaffoldRequest(
+                from_database, keep_rows or (), keep_small, include_filled, statistics=not no_statistics, update=project
+            )
+            _write_for_database(folder, scaffold_project(request), project)
 
 
-def _write_for_database(
-    folder: Path,
-    url: str,
-    project: Project | None,
-    keep_rows: Sequence[str],
-    keep_small: bool,
-    include_filled: bool,
-    statistics: bool,
-) -> None:
+@contextmanager
+def _libraries_of_init() -> Iterator[None]:
     try:
-        from snapseed.scaffold.project import ScaffoldRequest, scaffold_project
+        yield
     except ModuleNotFoundError as exc:
         if exc.name not in {"rstr", "sqlglot"}:
             raise
@@ -113,23 +114,32 @@ def _write_for_database(
             expected="the packages rstr and sqlglot",
             next_step="pip install 'snapseed[init]'",
         ) from exc
-    made = scaffold_project(ScaffoldRequest(url, keep_rows, keep_small, include_filled, statistics, project))
+
+
+def _write_for_database(folder: Path, made: Scaffold, project: Project | None) -> None:
+    if project is None:
+        console.write(*wrapped(f"generators for {made.tables} table{'s' * (made.tables != 1)} of {made.described}:"))
     for table, notes in made.notes.items():
         console.write(f"{table}:", *(line for note in notes for line in wrapped(f"  - {note}", " " * 4)))
     for remark in made.remarks:
         console.write(*wrapped(remark))
     if project is not None:
         for name, text in sorted(made.files.items()):
-            path = project.generators.parent / name
-            console.write(f"  {'added to' if path.exists() else 'wrote':<14} {name}")
+            path = project.generators / name
+            console.write(
+                f"  {'added to' if path.exists() else 'wrote':<14} {os.path.relpath(path, project.file.parent)}"
+            )
             path.parent.mkdir(exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            line_break = "\r\n" if path.exists() and b"\r\n" in path.read_bytes() else "\n"
+            # A module is never half written.
+            partial_file = path.with_name(f".{path.name}.partial")
+            partial_file.write_text(text, encoding="utf-8", newline=line_break)
+            partial_file.replace(path)
         if made.files:
             _show_next(folder, "git diff           # read what was added", "snapseed generate", "snapseed load")
         elif not made.remarks:
             console.write("nothing to do: the project has all tables and columns of the database")
         return
-    console.write(*wrapped(f"generators for {made.tables} table{'s' * (made.tables != 1)} of {made.described}:"))
     _write(folder, {**made.files, **_files("git")})
     give = ["export PGPASSWORD=PASSWORD"] * made.lacks_password
     _show_next(folder, *give, "snapseed generate", "snapseed load")
@@ -227,16 +237,17 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         home = folder.resolve()
         root = next((place for place in (home, *home.parents) if (place / ".git").exists()), home)
-        console.write(f"in {home}:")
+        said = [f"in {home}:"]
         for name, text in sorted(files.items()):
             # GitHub reads workflows only at the top of a repository.
             path = (root if name == _WORKFLOW else home) / name
             place = json.dumps(home.relative_to(root).as_posix(), ensure_ascii=False)
             done = _write_one(path, text.replace("working-directory: .", f"working-directory: {place}"))
-            console.write(f"  {done:<14} {os.path.relpath(path, home)}")
+            said.append(f"  {done:<14} {os.path.relpath(path, home)}")
     except OSError as exc:
         reason = exc.strerror or str(exc)
         raise UsageError("the folder cannot be written", where=str(exc.filename), observed=reason) from exc
+    console.write(*said)
 
 
 def _write_one(path: Path, text: str) -> str:

@@ -24,7 +24,7 @@ _LOOKUP_ROWS, _NEEDED_LOOKUP_ROWS, _MOST_LOOKUP_ROWS = 8, 20, 5_000
 # What can tell the rows of a parent apart in a key, the best first: a number, a reference, a lookup's row, a label.
 _COUNTED, _REFERRED, _LOOKED_UP, _LABELLED, _PLACED = range(5)
 # Types whose unique values ascend as they are drawn, so that a column of them can be a key, or begin one.
-_ASCENDING = INTEGERS | {Family.TEXT, Family.CHARACTER, Family.DATE, Family.NUMERIC}
+_ASCENDING = INTEGERS | MOMENTS | {Family.TEXT, Family.CHARACTER, Family.NUMERIC}
 _NO_KEY = "it has no primary key, and no unique column that could serve as one"
 
 
@@ -121,9 +121,8 @@ def arrange(
         parents = parents_of(present, conditions, lookups)
         draft = Arrangement(present, conditions, parents, lookups, left_out, {}, kept)
         for oid in sorted(present, key=lambda oid: len(ancestors_of(parents, oid))):
-            key, one_each = (
-                (kept[oid].key, False) if oid in kept else _key_of(draft, oid, may_be_joint=oid not in single)
-            )
+            is_joint = oid not in single
+            key, one_each = (kept[oid].key, False) if oid in kept else _key_of(draft, oid, may_be_joint=is_joint)
             if not key:
                 own = ", ".join(present[oid].primary_key)
                 why = f"snapseed found no way to make its key ({own}) unique" if own else _NO_KEY
@@ -172,7 +171,9 @@ def _lookups(tables: Mapping[int, Table], conditions: Mapping[int, Conditions]) 
     found = set()
     for oid, table in tables.items():
         alone = [table.column(index[0]) for index in table.unique if len(index) == 1]
-        has_no_room = any(column.not_null and column.type in _SHORT_TYPES for column in alone)
+        has_no_room = any(
+            column.type in _SHORT_TYPES and (column.not_null or conditions[oid].on(column.name)) for column in alone
+        )
         is_small = len([column for column in table.columns if not column.generated]) <= _SMALL_COLUMNS
         refers = any(key.target != oid for key in table.foreign_keys)
         if (
@@ -282,8 +283,13 @@ def _own_key(table: Table, dependent: frozenset[str]) -> tuple[str, ...]:
     ascending = [name for name in free if table.kind(name).family in _ASCENDING]
     if not ascending or not all(_can_be_part(table, name) for name in table.primary_key):
         return ()
+    kinds = {name: table.kind(name) for name in ascending}
     unlike = min(
-        ascending, key=lambda name: table.column(name).type.startswith("character") and bool(table.kind(name).modifiers)
+        ascending,
+        key=lambda name: (
+            table.column(name).type.startswith("character") and bool(kinds[name].modifiers),
+            kinds[name].family in MOMENTS - {Family.DATE},
+        ),
     )
     return unlike, *(name for name in table.primary_key if name != unlike)
 

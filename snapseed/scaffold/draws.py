@@ -11,18 +11,20 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import islice, product
 
 from rstr import Rstr
 
 from snapseed.generate.words import WORDS, words_of
 from snapseed.postgres.catalog import ColumnFacts
-from snapseed.scaffold.conditions import Limits
+from snapseed.scaffold.conditions import NOW, Limits
 from snapseed.scaffold.names import hints, singular, suggests
 from snapseed.scaffold.statistics import ColumnStatistics
 from snapseed.snapshot.types import ColumnType, Family
 
 NUMBER = "number"
+_PLACEHOLDER = re.compile(r"\{(?=(own|rows|entity):|local\})")
 _PLACE = re.compile(r"\{([^}]*)\}")
 _NUMBER = re.compile(NUMBER + r"(?:/(?P<by>\d+))?(?:%(?P<rest>\d+))?(?::(?P<width>\d+))?")
 _MOST_EXAMPLES = 200
@@ -89,6 +91,7 @@ class Wanted:
     others: frozenset[str] = frozenset()
     ascending: bool = False
     statistics: ColumnStatistics | None = None
+    now: datetime = NOW
 
     @property
     def name(self) -> str:
@@ -113,10 +116,10 @@ class Wanted:
 
 
 def quoted(text: str) -> str:
-    """A Python string, in double quotes unless single ones need fewer backslashes."""
+    """A Python string, in double quotes unless single ones need fewer backslashes. It has no placeholder of ours."""
     mark = "'" if text.count('"') > text.count("'") else '"'
     inside = "".join(character if character in {'"', "'"} else repr(character)[1:-1] for character in text)
-    return mark + inside.replace(mark, f"\\{mark}") + mark
+    return mark + _PLACEHOLDER.sub(r"\\x7b", inside.replace(mark, f"\\{mark}")) + mark
 
 
 def literal(value: object) -> str:

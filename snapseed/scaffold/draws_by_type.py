@@ -171,7 +171,7 @@ def _moments(wanted: Wanted) -> Iterator[Draw]:
     low, high = _outermost(wanted.limits)
     hint = next(hints("moment", wanted.name), None) if wanted.after is None else None
     days = tuple(map(int, hint.split("..") if hint else _USUAL_DAYS))
-    first, last = (NOW + timedelta(days=day) for day in days)
+    first, last = (wanted.now + timedelta(days=day) for day in days)
     start, end = (
         "rows.now" + (f" {'-' if day < 0 else '+'} timedelta(days={abs(day):_})" if day else "") for day in days
     )
@@ -195,6 +195,11 @@ def _moments(wanted: Wanted) -> Iterator[Draw]:
     # An hour that may come twice, and in it a microsecond that does not.
     end = end or (f"{start} + timedelta(days=30)" if wanted.after else "rows.now - timedelta(days=1)")
     hour = f'{wanted.rows}.timestamps({wanted.draw}, {start}, {end}).dt.truncate("1h")'
+    if wanted.is_key:
+        # Keys ascend: another second for each row.
+        code = f'{start} + (rows.number() * 1_000_000).cast(pl.Duration("us"))'
+        yield Draw(code, (first, last), is_unique=True, finish=finish)
+        return
     digits = (*wanted.scalar.modifiers, 6)[0]
     steps = "rows.number()" if digits >= 6 else f"(rows.number() * {10 ** (6 - digits):_})"  # noqa: PLR2004
     yield Draw(f'{hour} + {steps}.cast(pl.Duration("us"))', (first, last), is_unique=True, finish=finish)

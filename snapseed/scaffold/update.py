@@ -1,12 +1,14 @@
 """`init --from-database --update`: what a migration has changed, added to the generators of a project that exists.
 
-Only whole lines are added, and only where a module still has the form that `init` writes. All else is told.
+Only lines are added, and names to imports, and only where a module still has the form that `init` writes. All else is
+told.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from snapseed.generate.entity import Entity
 from snapseed.postgres.fit import type_of
 from snapseed.scaffold.draws import quoted
 from snapseed.scaffold.modules import generator_files, imported, laid_out
+from snapseed.scaffold.names import kept_by
 from snapseed.scaffold.plan import EntityPlan, ProjectPlan
 from snapseed.scaffold.schema import Table
 from snapseed.snapshot.types import Family
@@ -22,7 +25,7 @@ from snapseed.snapshot.types import Family
 
 @dataclass(frozen=True)
 class Update:
-    """The files to write, new or with lines added, by their paths; and what people should know or do."""
+    """The files to write, new or with lines added, by their paths in `generators`; and what people should know."""
 
     files: Mapping[str, str]
     remarks: tuple[str, ...]
@@ -41,7 +44,7 @@ def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Ta
     own, plans = tables_of(entities, tables), {entity.name: entity for entity in plan.entities}
     planned = {table.oid: plans[name] for name, table in tables_of(plan.entities, tables).items()}
     fresh = [found for oid, found in planned.items() if oid not in {table.oid for table in own.values()}]
-    texts = generator_files(plan)
+    texts = {path.removeprefix("generators/"): text for path, text in generator_files(plan).items()}
     files: dict[str, str] = {}
     remarks: list[str] = []
     there = {path.stem for path in folder.glob("*.py")} | {found.name for found in fresh}
@@ -52,40 +55,58 @@ def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Ta
             remarks.append(f"new table {found.table or found.name}: not written, because {why}")
         else:
             files |= {path: text for path, text in texts.items() if Path(path).stem == found.name}
+    remarks += [
+        f"not in the project: {table}: {plan.left_out[str(table)]}"
+        for table in tables
+        if str(table) in plan.left_out and table not in own.values() and not kept_by(table.schema, table.name)
+    ]
     for entity in entities:
         table = own.get(entity.name)
         if table is None:
-            remarks.append(f"removed table: {entity.table}; delete its entity {entity.name}")
+            remarks.append(f"the database has no table {entity.table} any more; delete the entity {entity.name}")
             continue
         remarks += _changed(entity, table)
         wanted = planned.get(table.oid)
+        known = {**entity.columns, **(wanted.columns if wanted else {})}
+        remarks += [
+            f"not in the project: column {entity.name}.{column.name} {column.type}; add it by hand, or leave it NULL"
+            for column in table.columns
+            if not (column.name in known or column.has_default or column.identity or column.generated)
+        ]
         if wanted is None or not (new := [name for name in wanted.columns if name not in entity.columns]):
             continue
-        path = Path(entity.function.__code__.co_filename)
-        place = f"generators/{path.relative_to(folder).as_posix()}"
-        text = _with_columns(files.get(place) or path.read_text(encoding="utf-8"), entity, wanted, new)
+        path, text = Path(entity.function.__code__.co_filename), None
+        # A decorator of another package hides the module.
+        if path.is_relative_to(folder):
+            place = path.relative_to(folder).as_posix()
+            text = _with_columns(files.get(place) or path.read_text(encoding="utf-8"), entity, wanted, new)
         if text is not None:
             files[place] = text
         else:
             remarks.append(f"new columns of {entity.name}, to add by hand:")
             remarks += [f"  {name} {wanted.columns[name]}: {wanted.values.get(name, 'in its pool')}" for name in new]
     words = folder / "words.py"
-    if files and "generators/words.py" in texts:
-        old, lists = words.read_text(encoding="utf-8") if words.exists() else "", texts["generators/words.py"]
+    if files and "words.py" in texts:
+        old, lists = words.read_text(encoding="utf-8") if words.exists() else "", texts["words.py"]
+        defined = _names([old])
         missing = [
             found
             for found in re.findall(r"^\w+ = \[\n(?: .*\n)+\]\n", lists, re.MULTILINE)
-            if found.split()[0] not in old
+            if found.split()[0] not in defined
         ]
         if missing:
-            files["generators/words.py"] = old + "".join(missing) if old else lists
+            files["words.py"] = old + "".join(missing) if old else lists
     return Update(files, tuple(remarks))
 
 
 def _changed(entity: Entity, table: Table) -> list[str]:
     """Columns that are gone, and those of another type than the entity declares."""
     kinds = {column.name: type_of(column) for column in table.columns}
-    gone = [f"removed column: {entity.name}.{name}" for name in entity.columns if name not in kinds]
+    gone = [
+        f"the database has no column {entity.name}.{name} any more; delete its lines"
+        for name in entity.columns
+        if name not in kinds
+    ]
     return gone + [
         f"changed type: {entity.name}.{name} is {kind.name}, declared as {declared.name}"
         for name, declared in entity.columns.items()
@@ -133,16 +154,50 @@ def _with_columns(text: str, entity: Entity, plan: EntityPlan, names: Sequence[s
         ),
         (function.body[-1].lineno, [line for name, code in statements for line in laid_out(f"{name} = ", code, "", 4)]),
         (declared.end_lineno or 0, [f"        {quoted(name)}: {quoted(plan.columns[name])}," for name in names]),
-        ((imports[-1].end_lineno or 0) + 1, [f"from {module} import {name}" for name, module in modules.items()]),
     ]
-    lines = text.splitlines()
+    # Line breaks as `ast` counts them.
+    lines = text.split("\n")
     for node in (frame, declared):
         last = (node.end_lineno or 0) - 1
         if lines[last].strip() not in {"}", "},"} or not lines[last - 1].rstrip().endswith(","):
             return None
     for line, new in added:
         lines[line - 1 : line - 1] = new
-    return "\n".join([*lines, ""])
+    text = "\n".join(lines)
+    for name, module in modules.items():
+        text = _with_import(text, module, name)
+    return text
+
+
+def _with_import(text: str, module: str, name: str) -> str:
+    """The module with this name imported: by the statement that imports from there, or by one in its place."""
+    lines, new = text.split("\n"), ast.ImportFrom(module.lstrip("."), [ast.alias(name)], module.count("."))
+    imports = [node for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    for node in imports:
+        place = slice(node.lineno - 1, node.end_lineno)
+        if _order(node) == _order(new) and "#" not in "".join(lines[place]):
+            names = sorted(
+                [*node.names, *new.names],
+                key=lambda found: (not found.name.isupper(), found.name.islower(), found.name),
+            )
+            lines[place] = [ast.unparse(ast.ImportFrom(new.module, names, new.level))]
+            return "\n".join(lines)
+    later = next((node for node in imports if _order(node) > _order(new)), None)
+    near = later or imports[-1]
+    line, added, gap = near.lineno - 1, [ast.unparse(new)], [""] * (_order(near)[0] != _order(new)[0])
+    lines[line:line] = [*added, *gap] if later else []
+    last = near.end_lineno or 0
+    lines[last:last] = [] if later else [*gap, *added]
+    return "\n".join(lines)
+
+
+def _order(node: ast.Import | ast.ImportFrom) -> tuple[int, bool, str]:
+    """Where an import stands: those of the standard library, then of packages, of snapseed, and of the project."""
+    is_from = isinstance(node, ast.ImportFrom)
+    name = "." * node.level + (node.module or "") if isinstance(node, ast.ImportFrom) else node.names[0].name
+    root = name.partition(".")[0]
+    group = 0 if root in sys.stdlib_module_names else 3 if not root else 1 + (root == "snapseed")
+    return group, is_from, name
 
 
 def _names(codes: Iterable[str]) -> set[str]:

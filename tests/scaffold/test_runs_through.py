@@ -127,6 +127,28 @@ CASES = {
         FOREIGN KEY (a, b) REFERENCES pair, UNIQUE (a, b, at))""",
         "SELECT count(DISTINCT (a, b)) > 5, (SELECT count(a) > 5 FROM friend) FROM kid",
     ),
+    "a key and a reference to an earlier row that differ": Case(
+        """CREATE TABLE org (id uuid PRIMARY KEY); CREATE TABLE member (org_id uuid NOT NULL REFERENCES org,
+        user_no int NOT NULL, boss_no int, PRIMARY KEY (org_id, user_no), FOREIGN KEY (org_id, boss_no)
+        REFERENCES member (org_id, user_no), CHECK (boss_no <> user_no)); CREATE TABLE badge (id serial PRIMARY KEY,
+        org_id uuid NOT NULL, user_no int NOT NULL, FOREIGN KEY (org_id, user_no) REFERENCES member)""",
+        "SELECT count(*) > 5, (SELECT count(*) > 5 FROM badge) FROM member",
+    ),
+    "moments as keys": Case(
+        """CREATE TABLE a (at timestamptz PRIMARY KEY); CREATE TABLE b (at timestamp(3) PRIMARY KEY, v int);
+        CREATE TABLE c (at timestamptz(0), b timestamp(3) REFERENCES b, v int, PRIMARY KEY (at, b))""",
+        "SELECT count(*) = 40, (SELECT count(*) = 40 FROM b), (SELECT count(*) >= 40 FROM c) FROM a",
+    ),
+    "short codes that are unique, of which one is needed": Case(
+        """CREATE TABLE t (id serial PRIMARY KEY, a char(3) UNIQUE, b char(3) UNIQUE, name text NOT NULL,
+        CHECK (a IS NOT NULL OR b IS NOT NULL))""",
+        "SELECT count(*) > 5 FROM t",
+    ),
+    "names and values that look like code": Case(
+        """CREATE TABLE t (id int PRIMARY KEY, "{own:id}" int NOT NULL, "{}" text NOT NULL, "{local}" text[] NOT NULL,
+        s text CHECK (s IN ('{own:id}', '{rows:t}')))""",
+        'SELECT count(DISTINCT s) = 2, count(DISTINCT "{own:id}") > 5 FROM t',
+    ),
     "keys and checks of partitions": Case(
         """CREATE TABLE customer (id int PRIMARY KEY); CREATE TABLE pay (id int NOT NULL, customer_id int NOT NULL,
         at timestamptz NOT NULL, code text NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import ast
+from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
+from snapseed.cli.app import app
+from snapseed.scaffold.project import ScaffoldRequest, scaffold_project
 from tests.conftest import Connection, Sandbox
 from tests.scaffold.conftest import Init, load
 
@@ -41,16 +47,16 @@ def test_a_migration_is_followed(project: Sandbox, connection: Connection, datab
     generators = project.folder / "generators"
     path = generators / "customers.py"
     path.write_text(path.read_text().replace('"""Customers."""', '"""By hand."""'))
-    before = path.read_text().splitlines()
+    before = [line for line in path.read_text().splitlines() if line and "import" not in line]
     told = update(project, database)
-    for line in ("removed table: gone", "orders.total is bigint, declared as numeric(10,2)", "generators/lines.py"):
+    for line in ("no table gone any more", "orders.total is bigint, declared as numeric(10,2)", "generators/lines.py"):
         assert line in told
     after = path.read_text().splitlines()
     assert [line for line in after if line in before] == before
     assert {'        "city": "text",', '        "born": "date",'} < {*after}
     again = update(project, database)
     assert "generators/" not in again
-    assert "removed table: gone" in again
+    assert "no table gone any more" in again
     text = (generators / "orders.py").read_text().replace("numeric(10,2)", "bigint")
     text = text.replace("return pl.DataFrame(", "frame = pl.DataFrame(")
     text += '    return frame.with_columns(total=rows.integers("total", 1, 200))\n'
@@ -61,6 +67,45 @@ def test_a_migration_is_followed(project: Sandbox, connection: Connection, datab
     assert connection.execute("SELECT count(*) > 0 FROM lines").fetchone() == (True,)
     assert connection.execute("SELECT count(email) > 0 AND count(born) > 0 FROM customers").fetchone() == (True,)
     assert "nothing to do" in update(project, database)
+
+
+HARD = """
+CREATE TABLE roles (id integer PRIMARY KEY);
+INSERT INTO roles VALUES (1);
+CREATE TABLE hard (id integer PRIMARY KEY, line path NOT NULL);
+ALTER TABLE customers ADD line path, ADD amount numeric(10, 2), ADD seen_at timestamptz;
+"""
+
+
+def test_an_update_writes_in_place_and_tells_the_rest(connection: Connection, database: str, tmp_path: Path) -> None:
+    """In a folder of any name, with the line breaks of a module and sorted imports; and it names what is missing."""
+    connection.execute(BEFORE.encode())
+    url = ["--from-database", database]
+    assert CliRunner().invoke(app, ["init", str(tmp_path), *url]).exit_code == 0
+    folder, settings = tmp_path / "seeds", tmp_path / "snapseed.toml"
+    (tmp_path / "generators").rename(folder)
+    settings.write_text(settings.read_text().replace('"generators"', '"seeds"'))
+    text = (folder / "customers.py").read_text().replace('"""Customers."""', '"""Customers\x0c\u2028."""')
+    (folder / "customers.py").write_text(text, newline="\r\n")
+    words = folder / "words.py"
+    words.write_text(words.read_text() + "# No CITIES = [ here.\n")
+    connection.execute((MIGRATION + HARD).encode())
+    told = CliRunner().invoke(app, ["init", str(tmp_path), *url, "--update"])
+    assert told.exit_code == 0, told.output
+    assert not (tmp_path / "generators").exists()
+    assert (folder / "lines.py").exists()
+    after = (folder / "customers.py").read_bytes().decode()
+    assert after.count("\r\n") == after.count("\n") > text.count("\n")
+    fresh = scaffold_project(ScaffoldRequest(database)).files
+    assert imports_of(after) == imports_of(fresh["generators/customers.py"])
+    assert "\nCITIES = [" in words.read_text()
+    for missing in ("roles", "hard", "column customers.line path"):
+        assert f"not in the project: {missing}" in told.output
+
+
+def imports_of(text: str) -> list[str]:
+    """The import statements of a module, in order."""
+    return [ast.unparse(node) for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
 def test_code_of_another_form_is_not_touched(project: Sandbox, connection: Connection, database: str) -> None:
