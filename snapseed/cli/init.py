@@ -10,10 +10,11 @@ import json
 import os
 import secrets
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,6 +27,9 @@ from snapseed.config.project import FILE_NAME
 from snapseed.config.settings import read_env_file, variable_with
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
 from snapseed.redaction import redacted
+
+if TYPE_CHECKING:
+    from snapseed.scaffold.project import Scaffold
 
 _STARTER = Path(__file__).resolve().parent.parent / "starter"
 _WORKFLOW = ".github/workflows/snapseed.yml"
@@ -88,22 +92,19 @@ def init(
             _write(folder, _files(name) | _files("git"))
             _show_next(folder, *_NEXT[name])
         else:
+            with _libraries_of_init():
+                from snapseed.scaffold.project import ScaffoldRequest, scaffold_project
             project = find_project(folder) if update else None
-            chosen = (keep_rows or (), keep_small, include_filled, not no_statistics)
-            _write_for_database(folder, from_database, project, *chosen)
+            request = ScaffoldRequest(
+                from_database, keep_rows or (), keep_small, include_filled, statistics=not no_statistics, update=project
+            )
+            _write_for_database(folder, scaffold_project(request), project)
 
 
-def _write_for_database(
-    folder: Path,
-    url: str,
-    project: Project | None,
-    keep_rows: Sequence[str],
-    keep_small: bool,
-    include_filled: bool,
-    statistics: bool,
-) -> None:
+@contextmanager
+def _libraries_of_init() -> Iterator[None]:
     try:
-        from snapseed.scaffold.project import ScaffoldRequest, scaffold_project
+        yield
     except ModuleNotFoundError as exc:
         if exc.name not in {"rstr", "sqlglot"}:
             raise
@@ -113,7 +114,9 @@ def _write_for_database(
             expected="the packages rstr and sqlglot",
             next_step="pip install 'snapseed[init]'",
         ) from exc
-    made = scaffold_project(ScaffoldRequest(url, keep_rows, keep_small, include_filled, statistics, project))
+
+
+def _write_for_database(folder: Path, made: Scaffold, project: Project | None) -> None:
     if project is None:
         console.write(*wrapped(f"generators for {made.tables} table{'s' * (made.tables != 1)} of {made.described}:"))
     for table, notes in made.notes.items():

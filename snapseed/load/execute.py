@@ -246,6 +246,7 @@ def record(
             # The table that workers fill was emptied, so the rows that they put there are ours to replace.
             states[str(queued.name)] = {"oid": queued.oid}
         emptied = {str(child.table): child.rows for child in plan.children}
+        left = [str(table.table) for table in plan.left if not table.agrees]
         mark = record_load(
             session.connection,
             NewLoad(
@@ -257,7 +258,7 @@ def record(
                 mode=str(plan.mode),
                 tables=tuple(states),
                 rows=plan.rows,
-                state={**states, "emptied": emptied},
+                state={**states, "emptied": emptied, "left": left},
                 version=importlib.metadata.version("snapseed"),
             ),
         )

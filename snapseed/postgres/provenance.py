@@ -23,8 +23,8 @@ from snapseed.postgres.connect import Connection
 class NewLoad:
     """A load to be recorded. `tables` are named `schema.table`; `state` has, by table, what the load left there.
 
-    Under `emptied` it has the tables outside the load that lost their rows, with the number of these. A capture has no
-    seed and no scale.
+    Under `emptied` it has the tables outside the load that lost their rows, with how many; under `left` those
+    that an upsert could not change. A capture has no seed and no scale.
     """
 
     environment: str

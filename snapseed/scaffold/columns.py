@@ -111,6 +111,7 @@ def propose(sources: Sources, since: str | None) -> Proposal:
             others=frozenset(names) - {name},
             ascending=wanted[before[1]].ascending if before else _ascends(sources, name),
             statistics=None if is_split else table.statistics.get(name),
+            now=sources.conditions.now,
         )
         found = tuple(_candidates(sources, given))
         if found:
@@ -300,7 +301,7 @@ def _by_position(wanted: Wanted, labels: tuple[str, ...], *, in_key: bool) -> Dr
         day = "(20_088 + rows.positions).cast(pl.Int32).cast(pl.Date)"
         code = day if wanted.kind.family is Family.DATE else f'{day}.cast(pl.Datetime("us"))'
         zone = '.dt.replace_time_zone("UTC")' if wanted.kind.family is Family.TIMESTAMPTZ else ""
-        return Draw(code + zone, (NOW - timedelta(days=365), NOW), is_unique=True)
+        return Draw(code + zone, (wanted.now - timedelta(days=365), wanted.now), is_unique=True)
     if wanted.kind.family in _TEXTS:
         others = draws_of(replace(wanted, is_unique=False))
         words = next((draw.examples for draw in others if draw.is_whole and len(draw.examples) >= MOST_PLACES), ())

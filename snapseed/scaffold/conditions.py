@@ -20,7 +20,7 @@ from snapseed.postgres.catalog import ColumnFacts
 from snapseed.scaffold.schema import Check, Table
 from snapseed.snapshot.types import Family
 
-# The project's `now`, before which nearly everything has happened: the default of `now` in snapseed.toml.
+# The project's `now`, before which nearly everything has happened, where statistics know no moment.
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _DIALECT = "postgres"
 _FEW_VALUES = 10_000
@@ -105,6 +105,7 @@ class Conditions:
     limits: Mapping[str, Limits]
     orders: tuple[Order, ...]
     defaults: Mapping[str, object]
+    now: datetime = NOW
 
     def on(self, name: str) -> bool:
         """Whether there is any condition on a column."""
@@ -131,12 +132,12 @@ class Conditions:
         return frozenset(name for order in self.orders for name in (order.before, order.after))
 
 
-def conditions_of(table: Table) -> Conditions:
-    """Read the checks and partitions of a table."""
-    rules = [rule for check in table.checks for rule in _rules(check)]
+def conditions_of(table: Table, now: datetime = NOW) -> Conditions:
+    """Read the checks and partitions of a table. The server's clock stands for the project's `now`."""
+    rules = [rule for check in table.checks for rule in _rules(check, now)]
     limits = {column.name: _limits(column.name, rules) for column in table.columns}
     if table.partitions:
-        leaves = [_rules(Check(condition, ())) for condition in table.partitions]
+        leaves = [_rules(Check(condition, ()), now) for condition in table.partitions]
         columns = tuple(dict.fromkeys(name for leaf in leaves for rule in leaf for name in rule.columns))
         for name in columns:
             limits[name] = _combined(limits[name], [_limits(name, leaf) for leaf in leaves])
@@ -147,9 +148,8 @@ def conditions_of(table: Table) -> Conditions:
     orders = tuple(
         order for order in map(_order, rules) if order and (order.before in foreign) == (order.after in foreign)
     )
-    return Conditions(
-        tuple(rules), limits, orders, {name: constant_of(default) for name, default in table.defaults.items()}
-    )
+    defaults = {name: constant_of(default, now) for name, default in table.defaults.items()}
+    return Conditions(tuple(rules), limits, orders, defaults, now)
 
 
 def few_values(column: ColumnFacts, conditions: Conditions) -> tuple[object, ...]:
@@ -167,10 +167,10 @@ def avoiding(condition: str) -> tuple[Rule, ...]:
     return tuple(_rules(Check(f"({condition}) IS NOT TRUE", ())))
 
 
-def constant_of(expression: str) -> object:
+def constant_of(expression: str, now: datetime = NOW) -> object:
     """The value of an expression that is a plain constant, such as a default; None for any other."""
     tree = _parsed(expression)
-    return None if tree is None else _constant(_simplified(tree))
+    return None if tree is None else _constant(_simplified(tree, now))
 
 
 def _parsed(expression: str) -> exp.Expr | None:
@@ -181,7 +181,7 @@ def _parsed(expression: str) -> exp.Expr | None:
     return tree
 
 
-def _rules(check: Check) -> list[Rule]:
+def _rules(check: Check, now: datetime = NOW) -> list[Rule]:
     """The conditions joined by AND, each a rule of its own."""
     tree = _parsed(check.expression)
     if tree is None:
@@ -192,7 +192,7 @@ def _rules(check: Check) -> list[Rule]:
         columns = tuple(dict.fromkeys(column.name for column in part.find_all(exp.Column, bfs=False)))
         sql = check.expression if len(parts) == 1 else part.sql(dialect=_DIALECT, normalize_functions=False)
         keeps = check.of_domain or (len(parts) == 1 and check.columns)
-        rules.append(Rule(check, sql, check.columns if keeps else columns, _simplified(part)))
+        rules.append(Rule(check, sql, check.columns if keeps else columns, _simplified(part, now)))
     return rules
 
 
@@ -205,12 +205,14 @@ def _joined_by_and(node: exp.Expr) -> Iterator[exp.Expr]:
         yield node
 
 
-def _simplified(tree: exp.Expr) -> exp.Expr:
-    """Without parentheses, and columns without casts and changes of case. Casts of constants stay: a type."""
+def _simplified(tree: exp.Expr, now: datetime) -> exp.Expr:
+    """Without parentheses, clocks, and columns' casts and changes of case. Casts of constants stay: a type."""
     whole = exp.Paren(this=tree.copy())
     for node in reversed(list(whole.this.find_all(exp.Paren, exp.Cast, exp.Upper, exp.Lower, exp.Trim))):
         if isinstance(node, exp.Paren) or isinstance(node.this, exp.Column):
             node.replace(node.this)
+    for clock in list(whole.this.find_all(exp.CurrentDate, exp.CurrentTimestamp, exp.Localtimestamp)):
+        clock.replace(exp.cast(exp.Literal.string(now.isoformat()), exp.DataType.Type.TIMESTAMPTZ))
     found: exp.Expr = whole.this
     return found
 
@@ -317,8 +319,6 @@ def _constant(node: exp.Expr) -> object:
             return node.name if node.is_string else Decimal(node.name)
         case exp.Boolean():
             return bool(node.this)
-        case exp.CurrentDate() | exp.CurrentTimestamp() | exp.Localtimestamp():
-            return NOW
         case exp.Array():
             values = list(map(_constant, node.expressions))
             return None if None in values else values

@@ -11,13 +11,14 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import islice, product
 
 from rstr import Rstr
 
 from snapseed.generate.words import WORDS, words_of
 from snapseed.postgres.catalog import ColumnFacts
-from snapseed.scaffold.conditions import Limits
+from snapseed.scaffold.conditions import NOW, Limits
 from snapseed.scaffold.names import hints, singular, suggests
 from snapseed.scaffold.statistics import ColumnStatistics
 from snapseed.snapshot.types import ColumnType, Family
@@ -90,6 +91,7 @@ class Wanted:
     others: frozenset[str] = frozenset()
     ascending: bool = False
     statistics: ColumnStatistics | None = None
+    now: datetime = NOW
 
     @property
     def name(self) -> str:

@@ -169,7 +169,7 @@ def _moments(wanted: Wanted) -> Iterator[Draw]:
     low, high = _outermost(wanted.limits)
     hint = next(hints("moment", wanted.name), None) if wanted.after is None else None
     days = tuple(map(int, hint.split("..") if hint else _USUAL_DAYS))
-    first, last = (NOW + timedelta(days=day) for day in days)
+    first, last = (wanted.now + timedelta(days=day) for day in days)
     start, end = (
         "rows.now" + (f" {'-' if day < 0 else '+'} timedelta(days={abs(day):_})" if day else "") for day in days
     )

@@ -7,6 +7,7 @@ import json
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 
 from snapseed.generate.words import WORDS
@@ -38,7 +39,7 @@ class Origin:
 
 def project_files(plan: ProjectPlan, origin: Origin) -> dict[str, str]:
     """The text of each file, by its path in the project."""
-    return {"snapseed.toml": _settings(origin), **generator_files(plan)}
+    return {"snapseed.toml": _settings(plan, origin), **generator_files(plan)}
 
 
 def generator_files(plan: ProjectPlan) -> dict[str, str]:
@@ -51,8 +52,11 @@ def generator_files(plan: ProjectPlan) -> dict[str, str]:
     return files
 
 
-def _settings(origin: Origin) -> str:
-    text = _SETTINGS + f"database = {json.dumps(origin.url, ensure_ascii=False)}"
+def _settings(plan: ProjectPlan, origin: Origin) -> str:
+    text = (
+        _SETTINGS.replace("{now}", f"{plan.now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
+        + f"database = {json.dumps(origin.url, ensure_ascii=False)}"
+    )
     if origin.lacks_password:
         text += "       # its password: PGPASSWORD, or libpq's password file"
     if origin.host is not None:

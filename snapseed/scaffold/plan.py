@@ -6,12 +6,13 @@ import ast
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cache, cached_property
 
 from snapseed.generate.words import words_of
 from snapseed.scaffold.arrangement import Arrangement, Place, arrange
 from snapseed.scaffold.columns import Proposal, propose, share_of_nulls
-from snapseed.scaffold.conditions import Rule, conditions_of
+from snapseed.scaffold.conditions import NOW, Rule, conditions_of
 from snapseed.scaffold.decision import Columns, Together, decide, most_per_parent, rehearsed
 from snapseed.scaffold.draws import NUMBER, literal, quoted
 from snapseed.scaffold.guesses import with_guesses
@@ -92,10 +93,11 @@ class EntityPlan:
 
 @dataclass(frozen=True)
 class ProjectPlan:
-    """All modules, parents before children, and the tables that are left out, each with the reason."""
+    """All modules, parents before children, the tables left out with their reasons, and the project's `now`."""
 
     entities: tuple[EntityPlan, ...]
     left_out: Mapping[str, str]
+    now: datetime
 
 
 def alias_of(entity: str, parameters: Iterable[str]) -> str:
@@ -104,7 +106,11 @@ def alias_of(entity: str, parameters: Iterable[str]) -> str:
 
 
 def plan_project(
-    tables: Sequence[Table], answer: Answer, held: HeldRows = HeldRows(), refusal: Refusal = lambda _: None
+    tables: Sequence[Table],
+    answer: Answer,
+    held: HeldRows = HeldRows(),
+    refusal: Refusal = lambda _: None,
+    now: datetime = NOW,
 ) -> ProjectPlan:
     """An entity for each table whose rows can be made so that its constraints hold.
 
@@ -113,7 +119,7 @@ def plan_project(
     more without it.
     """
     by_oid = {table.oid: table for table in with_guesses(tables)}
-    conditions = {table.oid: conditions_of(table) for table in tables}
+    conditions = {table.oid: conditions_of(table, now) for table in tables}
     # Safe, since nothing is written: neither can change.
     answer, refusal = cache(answer), cache(refusal)
     names = {table.oid: (table.schema, table.name, *(column.name for column in table.columns)) for table in tables}
@@ -127,7 +133,7 @@ def plan_project(
         entities, impossible = _entities(arrangement, answer, refusal)
         if not impossible:
             left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
-            return ProjectPlan(tuple(_without_circles(entities)), left_out)
+            return ProjectPlan(tuple(_without_circles(entities)), left_out, now)
         # A table is tried again without guesses, then, if its key has several columns, with one of them.
         guessed = {oid for oid in impossible if any(key.guess for key in by_oid[oid].foreign_keys)}
         by_oid |= {oid: by_oid[oid].declared for oid in guessed}

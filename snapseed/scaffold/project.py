@@ -18,6 +18,7 @@ from snapseed.postgres.connect import connected, target_of
 from snapseed.postgres.guard import identify
 from snapseed.postgres.locks import reading
 from snapseed.redaction import redacted, url_without_password
+from snapseed.scaffold.conditions import NOW
 from snapseed.scaffold.kept import read_held_rows
 from snapseed.scaffold.modules import Origin, project_files
 from snapseed.scaffold.plan import plan_project
@@ -83,7 +84,9 @@ def scaffold_project(request: ScaffoldRequest) -> Scaffold:
         chosen = tables if request.include_filled else tables_of(entities, tables).values()
         included = {table.oid for table in chosen}
         held = read_held_rows(connection, tables, request.keep_rows, small=request.keep_small, included=included)
-        plan = plan_project(tables, partial(answer, connection), held, partial(refusal, trying))
+        known = [found.until for table in tables for found in table.statistics.values() if found.until is not None]
+        now = request.update.now if request.update else max(known, default=NOW)
+        plan = plan_project(tables, partial(answer, connection), held, partial(refusal, trying), now)
         identity = identify(connection)
     if request.update is not None:
         update = update_project(request.update.generators, entities, tables, plan)

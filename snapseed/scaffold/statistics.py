@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import datetime
 from pathlib import Path
 
 from snapseed.capture.mask.personal import PERSONAL_VALUES, may_be_personal
@@ -29,7 +30,7 @@ class ColumnStatistics:
     `distinct` is the number of different values, `shares` how often the most common ones are, of all rows. `common`
     are these values and `bounds` divide all others into equal shares, as text; both are empty if they are not to be
     known. `sizes` divide the arrays of the column by their number of elements. `correlation` is that with the order of
-    the rows on disk.
+    the rows on disk. `until` is the end of the day of the newest moment that has passed.
     """
 
     null_share: float = 0.0
@@ -40,6 +41,7 @@ class ColumnStatistics:
     common: tuple[str, ...] = ()
     bounds: tuple[str, ...] = ()
     sizes: tuple[float, ...] = ()
+    until: datetime | None = None
 
 
 def shares_of_keys(found: ColumnStatistics, count: int) -> tuple[int, ...]:

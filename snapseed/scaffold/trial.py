@@ -157,7 +157,9 @@ def _tried(
         middle = len(rows) // 2
         first, second = (_tried(connection, rule, columns, half) for half in (rows[:middle], rows[middle:]))
         return first | second if first and second else {}
-    except psycopg.Error:
+    except psycopg.Error as exc:
+        if exc.sqlstate is None:
+            raise
         return {}
 
 

@@ -10,6 +10,7 @@ from snapseed.cli.documents import document
 from snapseed.errors import LoadError, RefusedError, UsageError, VerificationError
 from snapseed.load.outcome import LoadReport
 from snapseed.load.request import Mode
+from snapseed.verify.status import status_of
 from tests.load.shapes import ROLE, Shapes, fix_of, mentions, reasons, rebuilt
 
 OTHERS = """
@@ -107,6 +108,7 @@ def test_an_upsert_leaves_out_the_tables_that_allow_none(shapes: Shapes, ddl: st
     assert [table.entity.name for table in report.plan.tables] == ["teams"]
     assert shapes.one("SELECT count(*) FROM people WHERE score = -1") == 30
     assert shapes.run("load", "dev", "--mode", "upsert").returncode == 1
+    assert status_of(shapes.project, shapes.environment()).missing == ("people", "badges")
     error = shapes.refused(Mode.UPSERT, only=["people"])
     assert mentions(str(error), problem)
     assert "SQL" not in str(error.next_step)

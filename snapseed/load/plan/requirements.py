@@ -75,7 +75,10 @@ def schema_error(
     problems = list(dict.fromkeys(problems))
     remedies = list(dict.fromkeys(found.remedy for found in problems if found.remedy))
     if capture is UNSET:
-        anew, agree = "or, if the schema file has changed, create all tables from it again", "the generators"
+        anew, agree = (
+            "or, if the tables come from a schema file that has changed, create all of them again",
+            "the generators",
+        )
         steps = [
             f"change the generators, and run `snapseed generate {environment}` again:",
             *remedies,
