@@ -70,6 +70,10 @@ def draws_of(wanted: Wanted) -> Iterator[Draw]:
         yield choice(wanted, labels or column.labels)
         if isinstance(wanted.default, str):
             yield constant(wanted.default)
+        # A check may refuse one of them, or all but one.
+        if len(labels) > 2:  # noqa: PLR2004
+            yield from (choice(wanted, tuple(one for one in labels if one != label)) for label in labels)
+        yield from map(constant, labels)
     elif kind.family in {Family.TEXT, Family.CHARACTER} or kind.base.rpartition(".")[2] in _TEXTS:
         yield from text_draws(wanted)
     elif kind.family in _BY_FAMILY:
