@@ -30,6 +30,7 @@ from snapseed.scaffold.schema import Check, Table
 from snapseed.snapshot.types import Family
 
 _FEW_VALUES = 10_000
+_MOST_COUNTED = 20
 _MOST_VALUES = 20
 # Days between two moments; in fewer, there is no room for a moment that is a day later.
 _DAYS, _LEAST_DAYS = re.compile(r"(\d+)(?: days?)?"), 3
@@ -116,6 +117,12 @@ class Conditions:
     orders: tuple[Order, ...]
     defaults: Mapping[str, object]
     now: datetime = NOW
+
+    def can_count(self, name: str) -> bool:
+        """Whether whole numbers of a column can count the rows of a parent, up to twenty."""
+        low, high = self.limits[name].ends
+        is_free = self.limits[name].allowed is None and name not in self.ordered
+        return is_free and high - max(low, 0) >= _MOST_COUNTED
 
     def on(self, name: str) -> bool:
         """Whether there is any condition on a column."""
