@@ -167,11 +167,12 @@ def read_schema(connection: Connection, *, with_statistics: bool = True) -> tupl
 
 def _table(row: dict[str, Any], facts: TableFacts, **details: list[dict[str, Any]]) -> Table:
     required = {column.name for column in facts.columns if column.not_null}
-    # Of the indexes on the same columns, those about all rows come last and count.
-    where = {
-        index["columns"]: index["only_where"]
-        for index in sorted(details["unique"], key=lambda index: index["only_where"] is None)
-    }
+    # Indexes on the same columns count as one: about all rows if any of them is, else about the rows of each.
+    where: dict[tuple[str, ...], str | None] = {}
+    for columns, condition in ((index["columns"], index["only_where"]) for index in details["unique"]):
+        known = where.get(columns, condition)
+        same = known == condition or known is None or condition is None
+        where[columns] = (known and condition) if same else f"({known}) OR ({condition})"
     return Table(
         **row,
         columns=facts.columns,

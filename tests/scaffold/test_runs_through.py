@@ -185,6 +185,14 @@ CASES = {
         CREATE UNIQUE INDEX ON t (email) WHERE deleted_at IS NULL""",
         "SELECT NOT bool_or(is_default), count(DISTINCT email) = 40, count(*) > count(deleted_at) FROM t",
     ),
+    "unique among the rows of either of two kinds": Case(
+        """CREATE TABLE a (id serial PRIMARY KEY); CREATE TABLE b (id serial PRIMARY KEY);
+        CREATE TYPE kind AS ENUM ('starts', 'runs', 'ends'); CREATE TABLE t (id serial PRIMARY KEY,
+        a int NOT NULL REFERENCES a, b int NOT NULL REFERENCES b ON DELETE CASCADE, kind kind NOT NULL,
+        UNIQUE (a, b)); CREATE UNIQUE INDEX ON t (a, kind) WHERE kind = 'starts';
+        CREATE UNIQUE INDEX ON t (a, kind) WHERE kind = 'ends'""",
+        "SELECT count(*) > 40, bool_and(kind = 'runs') FROM t",
+    ),
     "sizes of bytes and texts": Case(
         """CREATE TABLE t (id serial PRIMARY KEY, sha bytea NOT NULL CHECK (octet_length(sha) = 32),
         key bytea NOT NULL UNIQUE, a text NOT NULL CHECK (length(a) = 40), b text CHECK (length(b) >= 20))""",
