@@ -200,6 +200,8 @@ def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
         path = (*path, oid)
         above = [level(other, path) for other in referrers.get(oid, ()) if other not in path]
         name = draft.tables[oid].name
+        if suggests("people", name) and not suggests("few", name):
+            return 0
         if "address" in words_of(name):
             return max(above, default=0)
         return min(_LEVELS, max([int(suggests("few", name)), *(found + 1 for found in above)]))
@@ -339,7 +341,7 @@ def _rank(draft: Arrangement, table: Table, parent: ForeignKey, name: str) -> in
     is_narrow = name in conditions.narrow
     keys = [key for key in table.foreign_keys if name in key.columns]
     if not keys:
-        if not is_narrow and table.kind(name).family in INTEGERS:
+        if table.kind(name).family in INTEGERS and conditions.can_count(name):
             return None if column.identity or name in table.serials else _COUNTED
         family = table.kind(name).family
         # Moments may be those that others come after.

@@ -24,6 +24,7 @@ from snapseed.snapshot.types import Family
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _DIALECT = "postgres"
 _FEW_VALUES = 10_000
+_MOST_COUNTED = 20
 _MOST_VALUES = 20
 MOMENTS = {Family.DATE, Family.TIMESTAMP, Family.TIMESTAMPTZ}
 _SIGNS: dict[type[exp.Expr], str] = {exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=", exp.EQ: "="}
@@ -106,6 +107,12 @@ class Conditions:
     orders: tuple[Order, ...]
     defaults: Mapping[str, object]
     now: datetime = NOW
+
+    def can_count(self, name: str) -> bool:
+        """Whether whole numbers of a column can count the rows of a parent, up to twenty."""
+        low, high = self.limits[name].ends
+        is_free = self.limits[name].allowed is None and name not in self.ordered
+        return is_free and high - max(low, 0) >= _MOST_COUNTED
 
     def on(self, name: str) -> bool:
         """Whether there is any condition on a column."""

@@ -31,7 +31,11 @@ from snapseed.snapshot.types import INTEGERS, ColumnType, Family
 NUMBERS = {*INTEGERS, Family.NUMERIC, Family.REAL, Family.DOUBLE}
 _BITS = {Family.SMALLINT: 15, Family.INTEGER: 31, Family.BIGINT: 63}
 # What the names of columns of these types mean more than those of other numbers.
-_HINTS = {Family.BIGINT: ("bigint",), Family.NUMERIC: ("money",), Family.TEXT_FORM: ("money",)}
+_HINTS = {
+    **dict.fromkeys(INTEGERS, ("integer",)),
+    Family.BIGINT: ("bigint", "integer"),
+    **dict.fromkeys([Family.NUMERIC, Family.TEXT_FORM], ("money",)),
+}
 _USUAL_NUMBERS = (1, 1_000)
 _MOST_DIGITS = 6
 # The row number plus this may satisfy a check that the row number itself does not.
@@ -90,6 +94,8 @@ def number_range(wanted: Wanted, step: Decimal = Decimal(1)) -> tuple[Decimal, D
     if isinstance(wanted.default, Decimal) and wanted.default > 0 and not low <= wanted.default <= high:
         # What a name suggests is not what this column holds.
         low, high = wanted.default // 2, wanted.default * 2 // 1
+    elif isinstance(wanted.default, Decimal) and 0 < wanted.default < 1:
+        low, high = Decimal(0), min(high, wanted.default * 2)
     low, high = max(low, floor), min(high, ceiling)
     if low <= high and (low < high or usual):
         return low, high

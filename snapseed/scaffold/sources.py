@@ -276,7 +276,9 @@ class _Uniqueness:
             limits, kind = self.references.conditions.limits[name], self.references.table.kind(name)
             labels = self.references.table.column(name).labels
             labels = labels or tuple(value for value in limits.allowed or () if isinstance(value, str))
-            if kind.is_array or (not labels and (kind.family not in counting or limits.allowed or limits.high)):
+            is_free = not (limits.allowed or limits.high)
+            can_count = self.references.conditions.can_count(name) if kind.family in INTEGERS else is_free
+            if kind.is_array or (not labels and not (kind.family in counting and can_count)):
                 continue
             most = self._at_most(len(labels) or None)
             return replace(self, by_position={**self.by_position, name: labels}, most_per_parent=most)

@@ -22,13 +22,16 @@ _IMPORTED = ["distributed", "snapseed.cluster.executor", "snapseed.generate.part
 
 
 @pytest.fixture(scope="session")
-def client(endpoint: int) -> Iterator[distributed.Client]:  # noqa: ARG001 - its credentials, which workers inherit
-    """Two workers, which come back when they die."""
+def client(endpoint: int) -> Iterator[distributed.Client]:
+    """Two workers, which come back when they die, with the credentials of the S3 server."""
+    assert endpoint
     with dask.config.set(SETTINGS):
         get_mp_context().set_forkserver_preload(_IMPORTED)
     with (
         dask.config.set(SETTINGS),
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", env=KEYS
+        ) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):
         yield client

@@ -161,10 +161,10 @@ CASES = {
     "one row for each truth": Case(
         "CREATE TABLE o (id integer PRIMARY KEY, a boolean NOT NULL UNIQUE)", "o", None, "2", {"a": "[False, True]"},
     ),
-    "a column with an upper limit is a key on its own": Case(
+    "a column with room for twenty numbers counts": Case(
         f"{CUSTOMERS}CREATE TABLE o (customer integer REFERENCES customers, n integer CHECK (n < 1000000),"
         "PRIMARY KEY (customer, n))",
-        "o", "customers", "fan_out(mean=3, maximum=20)", {"n": "rows.key()"}, ("n",),
+        "o", "customers", "fan_out(mean=3, maximum=20)", {"n": "rows.positions + 1"}, ("customer", "n"),
     ),
     "a join table with a key has another lookup row each": Case(
         f"{CUSTOMERS}CREATE TABLE roles (id integer PRIMARY KEY, name text); CREATE TABLE o (id integer PRIMARY KEY,"
