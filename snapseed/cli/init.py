@@ -84,7 +84,7 @@ def init(
             raise UsageError(names, next_step="leave all but one of them out")
         if from_database is None and (keep_rows or keep_small or include_filled or update or no_statistics):
             names = "--keep-rows, --keep-small, --include-filled, --update and --no-statistics need --from-database URL"
-            raise UsageError(names)
+            raise UsageError(names, next_step="add --from-database URL")
         if capture is not None:
             _capture(folder, capture)
         elif from_database is None:
@@ -237,7 +237,8 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         home = folder.resolve()
         root = next((place for place in (home, *home.parents) if (place / ".git").exists()), home)
-        said = [f"in {home}:"]
+        outer = next((place for place in home.parents if (place / FILE_NAME).exists()), None)
+        said = [f"in {home}{f', inside the project {outer}' if outer else ''}:"]
         for name, text in sorted(files.items()):
             # GitHub reads workflows only at the top of a repository.
             path = (root if name == _WORKFLOW else home) / name

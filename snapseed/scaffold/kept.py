@@ -108,6 +108,7 @@ def _named(tables: Sequence[Table], names: Sequence[str]) -> list[Table]:
         raise UsageError(
             "there is no table of this name",
             observed=", ".join(f"--keep-rows {name}" for name in unknown),
+            expected=f"one of {', '.join(map(str, tables))}",
             next_step=suggestion(unknown[0], by_name) or None,
         )
     return [by_name[name] for name in dict.fromkeys(names)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,10 +19,10 @@ from snapseed.postgres.guard import identify
 from snapseed.postgres.locks import reading
 from snapseed.redaction import redacted, url_without_password
 from snapseed.scaffold.expressions import NOW
-from snapseed.scaffold.kept import read_held_rows
+from snapseed.scaffold.kept import HeldRows, read_held_rows
 from snapseed.scaffold.modules import Origin, project_files
-from snapseed.scaffold.plan import plan_project
-from snapseed.scaffold.schema import read_schema
+from snapseed.scaffold.plan import ProjectPlan, plan_project
+from snapseed.scaffold.schema import Table, read_schema
 from snapseed.scaffold.trial import answer, refusal
 from snapseed.scaffold.update import tables_of, update_project
 
@@ -115,13 +115,7 @@ def scaffold_project(request: ScaffoldRequest) -> Scaffold:
         remarks.append(
             f"the pools hold columns that look personal: {', '.join(held.personal)}; check before you commit"
         )
-    filled_tables = [str(table) for table in tables if table.has_rows and table.oid not in held.kept]
-    if replaced := [table for table in filled_tables if table not in plan.left_out]:
-        remarks.append(f"a load would replace the rows now in these tables: {', '.join(replaced)}")
-    unknown = [str(table) for table in tables if str(table) in replaced and not table.statistics]
-    if unknown and request.statistics:
-        how = "ANALYZE them and repeat this, and their columns look like those of the source"
-        remarks.append(f"PostgreSQL has no statistics of these tables: {', '.join(unknown)}; {how}")
+    remarks += _about_replaced(request, tables, plan, held)
     if copied := [f"{entity.table or entity.name}.{name}" for entity in plan.entities for name in entity.copied]:
         remarks.append(f"values taken from the source: {', '.join(copied)}; read them before you commit")
     if origin.lacks_password:
@@ -134,6 +128,25 @@ def scaffold_project(request: ScaffoldRequest) -> Scaffold:
         described=target.described,
         lacks_password=origin.lacks_password,
     )
+
+
+def _about_replaced(
+    request: ScaffoldRequest, tables: Sequence[Table], plan: ProjectPlan, held: HeldRows
+) -> Iterator[str]:
+    """What to know about tables that hold rows and get others: what is in the way, and which were not analyzed."""
+    filled = [table for table in tables if table.has_rows and table.oid not in held.kept]
+    replaced = {table.oid: table for table in filled if str(table) not in plan.left_out}
+    if not replaced:
+        return
+    yield f"a load would replace the rows now in these tables: {', '.join(map(str, replaced.values()))}"
+    others = [table for table in filled if table.oid not in replaced]
+    if blocking := [str(table) for table in others if any(key.target in replaced for key in table.foreign_keys)]:
+        yield f"rows of these tables, which are left out, refer to them: {', '.join(blocking)}"
+        yield "  so a load stops, unless --with-children empties these too"
+    unknown = [str(table) for table in replaced.values() if not table.statistics]
+    if unknown and request.statistics:
+        how = "ANALYZE them and repeat this, and their columns look like those of the source"
+        yield f"PostgreSQL has no statistics of these tables: {', '.join(unknown)}; {how}"
 
 
 def origin_of(url: str, filled: str, host: str | None) -> Origin:

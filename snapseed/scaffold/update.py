@@ -83,7 +83,9 @@ def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Ta
         if text is not None:
             files[place] = text
         else:
-            remarks.append(f"new columns of {entity.name}, to add by hand:")
+            remarks.append(
+                f"new columns, to add by hand to {path.name}, to `columns` and to the frame of {entity.name}:"
+            )
             remarks += [f"  {name} {wanted.columns[name]}: {wanted.values.get(name, 'in its pool')}" for name in new]
     words = folder / "words.py"
     if files and "words.py" in texts:

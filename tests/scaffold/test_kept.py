@@ -76,6 +76,17 @@ def test_small_means_few_rows_and_nothing_personal(connection: Connection, datab
     assert named.files["generators/pools/many.csv"].split() == ["id", *map(str, range(1, 501))]
 
 
+def test_rows_in_the_way_of_a_load_are_named(connection: Connection, database: str) -> None:
+    """Those of a table that is left out, and refers to one whose rows would be replaced."""
+    connection.execute(
+        "CREATE TABLE one (id integer PRIMARY KEY); INSERT INTO one VALUES (1);"
+        "CREATE TABLE hard (id integer PRIMARY KEY, line path NOT NULL, one integer REFERENCES one);"
+        "INSERT INTO hard VALUES (1, '((0,0),(1,1))', 1)"
+    )
+    made = scaffold_project(ScaffoldRequest(database, include_filled=True))
+    assert any(remark.endswith("refer to them: hard") for remark in made.remarks)
+
+
 REFUSED = {
     "loose": "has no key",
     "of_staff": "--keep-rows staff",

@@ -116,7 +116,7 @@ def test_code_of_another_form_is_not_touched(project: Sandbox, connection: Conne
     connection.execute(MIGRATION.encode())
     told = update(project, database)
     assert path.read_text() == text
-    assert "new columns of customers, to add by hand" in told
+    assert "by hand to customers.py" in told
     assert "city text: rows.choice" in told
 
 
