@@ -84,6 +84,11 @@ def not_connected(exc: psycopg.OperationalError, where: str) -> SnapseedError:
     if _is_refused(str(exc)):
         advice = "check database, role, password and SSL settings"
         return ConfigurationError("the server refused the connection", where=where, observed=observed, next_step=advice)
+    if re.search("too many|connection slots", observed):
+        advice = "use fewer --connections or --jobs, or wait until others are done"
+        return ServerError(
+            "the server has no room for another connection", where=where, observed=observed, next_step=advice
+        )
     advice = "check that the server runs, and the host and port"
     return ServerError("the database cannot be reached", where=where, observed=observed, next_step=advice)
 

@@ -235,17 +235,21 @@ def _combined(
     of_group = {name for rule in group for name in rule.columns}
     names = [column.name for column in proposal.sources.table.columns if column.name in of_group]
     written = {name: _written(proposal, chosen, name) for name in names}
+    concerned = [(rule.columns, table) for rule, table in tables.items() if not of_group.isdisjoint(rule.columns)]
+    tried = {
+        name: [{row[columns.index(name)] for row in table} for columns, table in concerned if name in columns]
+        for name in names
+    }
     options = {
         name: Options(
             examples=tuple(value for value in chosen.values[name] if value != NULL or name not in chosen.draws),
-            values=tuple(written[name]),
+            values=tuple(value for value in written[name] if all(value in known for known in tried[name])),
             is_whole=name in chosen.draws and chosen.draws[name].is_whole and 1 < len(written[name]) <= _MOST_LISTED,
             may_be_null=name in chosen.draws and name in proposal.sources.nullable - verdict.refuse_null,
             is_optional=name in proposal.optional,
         )
         for name in names
     }
-    concerned = [(rule.columns, table) for rule, table in tables.items() if not options.keys().isdisjoint(rule.columns)]
     rows = rows_meeting(options, chosen.values, concerned)
     if not rows:
         raise ImpossibleError(proposal.sources.table.oid, f"snapseed found no values that satisfy {group[0]}")

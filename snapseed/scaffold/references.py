@@ -154,7 +154,7 @@ class References:
             )
         if len(codes) == 1:
             found = self.table.statistics.get(key.columns[0])
-            weights = shares_of_keys(found, target.rows or 0) if found is not None else ()
+            weights = shares_of_keys(found, self._keys(key)) if found is not None else ()
             how = f", [{', '.join(map(str, weights))}]" if weights else ""
             return KeySource(
                 {name: f"rows.choice({quoted(name)}, {code}{how})" for name, code in codes.items()}, may_be_null=True
@@ -162,6 +162,13 @@ class References:
         local = f"one_of_{target.name}"
         sample = f"rows.sample({quoted(' '.join(key.columns))}, {self._rows(key.target)})"
         return KeySource(self._of_row(key, local), statement=(local, sample))
+
+    def _keys(self, key: ForeignKey) -> list[str]:
+        """What a foreign key of one column refers to in a lookup: in kept rows their values, else numbers from one."""
+        if kept := self.arrangement.kept.get(key.target):
+            place = kept.columns.index(key.target_columns[0])
+            return [str(row[place]) for row in kept.rows]
+        return [str(number + 1) for number in range(self.arrangement.places[key.target].rows or 0)]
 
     def _needs_us(self, target: int, seen: set[int]) -> bool:
         """Whether a lookup, to have its own rows, would need those of this one."""

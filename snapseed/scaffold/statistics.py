@@ -5,7 +5,7 @@ Values are read only of numbers, times, Booleans, enums and codes, and never of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -44,15 +44,19 @@ class ColumnStatistics:
     until: datetime | None = None
 
 
-def shares_of_keys(found: ColumnStatistics, count: int) -> tuple[int, ...]:
-    """How often a foreign key refers to each of so many rows, in thousandths; empty if it is not known.
+def shares_of_keys(found: ColumnStatistics, keys: Sequence[str]) -> tuple[int, ...]:
+    """How often a foreign key refers to the rows with these keys, in thousandths; empty if it is not known.
 
-    In the order of the keys if these may be known, and otherwise the most frequent one first.
+    If the values of the source may be known, by these, or at least in their order; if not, the most frequent one first.
     """
-    shares, others = found.shares, found.distinct - len(found.shares)
+    shares, others, count = found.shares, found.distinct - len(found.shares), len(keys)
     if not shares or found.distinct > count or count > _MOST_WEIGHTS:
         return ()
-    if not others and len(found.common) == len(shares):
+    known = not others and len(found.common) == len(shares)
+    if known and set(found.common) <= set(keys):
+        by_key = dict(zip(found.common, shares, strict=True))
+        return tuple(round(1_000 * by_key.get(key, 0)) for key in keys)
+    if known:
         pairs = zip(found.common, shares, strict=True)
         shares = tuple(share for _, share in sorted(pairs, key=lambda pair: (len(pair[0]), pair[0])))
     shares = (*shares, *[(1 - found.null_share - sum(shares)) / max(1, others)] * others)

@@ -99,6 +99,12 @@ def test_a_refused_connection_is_told_from_one_that_may_come_about(message: str)
     assert isinstance(not_connected(error, "somewhere"), ServerError if MESSAGES[message] else ConfigurationError)
 
 
+def test_a_server_that_is_full_is_no_server_that_is_down() -> None:
+    """The advice is about connections."""
+    full = not_connected(psycopg.OperationalError(f"{FATAL}sorry, too many clients already"), "somewhere")
+    assert "--connections" in str(full.next_step)
+
+
 def test_errors_that_come_from_no_server_do_not_pass() -> None:
     """A wrong schema, wrong rows or a refusal do not change by trying again."""
     for kind in (SchemaError, LoadError, RefusedError, VerificationError, ConfigurationError, ServerError):

@@ -40,6 +40,12 @@ CASES = {
         " kind = 'Y' AND num_nonnulls(a, b, c) = 1))",
         "SELECT count(DISTINCT kind) = 2, count(DISTINCT (kind, a IS NULL, b IS NULL, c IS NULL)) = 6 FROM t",
     ),
+    "a different one for each of many kinds": Case(
+        f"""CREATE TYPE kind AS ENUM ({", ".join(f"'{letter}'" for letter in "abcdefghijklmnopqrstu")});
+        CREATE TABLE t (id serial PRIMARY KEY, kind kind NOT NULL, a int, b int, c int, d int, e int,
+        CHECK (num_nonnulls(a, b, c, d, e) = CASE WHEN kind < 'c' THEN 1 WHEN kind < 'f' THEN 2 ELSE 3 END))""",
+        "SELECT count(DISTINCT kind) > 3, count(DISTINCT num_nonnulls(a, b, c, d, e)) > 1 FROM t",
+    ),
     "a status with its moment": Case(
         "CREATE TABLE t (id serial PRIMARY KEY, status text NOT NULL CHECK (status IN ('draft', 'approved', 'lost')),"
         "approved_at timestamptz, CHECK ((status = 'approved') = (approved_at IS NOT NULL)))",

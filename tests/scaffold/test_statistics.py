@@ -11,6 +11,7 @@ import pytest
 from psycopg import sql
 
 from snapseed.scaffold.project import Scaffold, ScaffoldRequest, scaffold_project
+from snapseed.scaffold.statistics import ColumnStatistics, shares_of_keys
 from tests.conftest import Connection, Sandbox, new_database
 
 # Names of columns with values that nobody would commit, as texts and as numbers.
@@ -189,3 +190,21 @@ def test_tables_without_statistics_are_named(shop: Shop) -> None:
     assert "visits" in remark
     assert "orders" not in remark
     assert not any("ANALYZE" in remark for remark in shop.plain.remarks)
+
+
+@pytest.mark.parametrize(
+    ("common", "shares", "distinct", "expected"),
+    [
+        (("3", "2"), (0.79, 0.21), 2, (0, 210, 790)),
+        (("1", "3", "2"), (0.5, 0.3, 0.2), 3, (500, 200, 300)),
+        (("40", "9"), (0.75, 0.25), 2, (250, 750, 0)),
+        ((), (0.75, 0.25), 2, (750, 250, 0)),
+        ((), (0.75,), 9, ()),
+    ],
+)
+def test_each_row_of_a_lookup_is_referred_to_as_often_as_in_the_source(
+    common: tuple[str, ...], shares: tuple[float, ...], distinct: int, expected: tuple[int, ...]
+) -> None:
+    """By its key if the lookup has the keys of the source; else in their order, or the most frequent one first."""
+    found = ColumnStatistics(common=common, shares=shares, distinct=distinct)
+    assert shares_of_keys(found, ["1", "2", "3"]) == expected
