@@ -173,9 +173,14 @@ def few_values(column: ColumnFacts, conditions: Conditions) -> tuple[object, ...
     """All values of a column in ascending order, if these can be listed."""
     if column.generated or column.identity:
         return ()
-    allowed = conditions.limits[column.name].allowed or tuple(column.labels)
+    limits = conditions.limits[column.name]
+    allowed = limits.allowed or tuple(column.labels)
     if not allowed and column.type == "boolean":
         allowed = (False, True)
+    low, high = limits.ends
+    if not allowed and column.type in {"smallint", "integer", "bigint"} and high - low < _MOST_VALUES:
+        ends = int(low) + (limits.low == Bound(Decimal(low), strict=True)), int(high)
+        allowed = tuple(range(ends[0], ends[1] + (limits.high != Bound(Decimal(high), strict=True))))
     return tuple(sorted(allowed, key=lambda value: (str(type(value)), value))) if len(allowed) <= _MOST_VALUES else ()
 
 

@@ -297,12 +297,13 @@ def _limited(
     values = [value for value in kinds.values() if value is not None]
     if DRAWN in kinds or set(kinds) >= set(chosen.values[name]):
         return chosen
+    how = "" if chosen.draws[name].is_whole else "the tried values "
     fresh = choice(proposal.wanted[name], tuple(values)) if len(values) > 1 else constant(values[0])
     return replace(
         chosen,
         draws={**chosen.draws, name: replace(fresh, copies=chosen.draws[name].copies)},
         values={**chosen.values, name: tuple(kinds)},
-        notes=(*chosen.notes, f"{name}: only {', '.join(map(str, values))}, so that {rule} holds"),
+        notes=(*chosen.notes, f"{name}: only {how}{', '.join(map(str, values))}, so that {rule} holds"),
     )
 
 

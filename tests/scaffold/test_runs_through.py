@@ -211,6 +211,11 @@ CASES = {
         CREATE UNIQUE INDEX ON t (a, kind) WHERE kind = 'ends'""",
         "SELECT count(*) > 40, bool_and(kind = 'runs') FROM t",
     ),
+    "a key with room for nine rows": Case(
+        "CREATE TABLE t (id int PRIMARY KEY, CHECK (id BETWEEN 1 AND 9)); CREATE TABLE u (id bigint PRIMARY KEY,"
+        "CHECK (id > 0 AND id < 5))",
+        "SELECT count(*) = 9, (SELECT count(*) = 4 FROM u) FROM t",
+    ),
     "sizes of bytes and texts": Case(
         """CREATE TABLE t (id serial PRIMARY KEY, sha bytea NOT NULL CHECK (octet_length(sha) = 32),
         key bytea NOT NULL UNIQUE, a text NOT NULL CHECK (length(a) = 40), b text CHECK (length(b) >= 20))""",
