@@ -88,7 +88,8 @@ def _texts(wanted: Wanted) -> Iterator[Draw]:
         sizes = f"rows.integers({quoted(f'{name.lower()} of {wanted.name}')}, {low}, {high})"
         local = (name.lower(), f"rows.items({wanted.draw}, {sizes})")
         examples = (" ".join(words[:low]), " ".join([max(words, key=len)] * high))
-        shape = f"about {wanted.statistics.width} bytes, {wanted.statistics.distinct:,} different ones"
+        count = wanted.statistics.distinct
+        shape = f"about {wanted.statistics.width} bytes, {count:,} different value{'s' * (count != 1)}"
         code = "{local}.joined({local}.choice(" + wanted.draw + f", {name}, distinct=True))"
         yield Draw(code, examples, local=local, shape=shape)
 
