@@ -18,7 +18,6 @@ from snapseed.scaffold.draws import (
     Wanted,
     choice,
     constant,
-    in_parentheses,
     literal,
     quoted,
     templated,
@@ -158,14 +157,14 @@ def _decimals(wanted: Wanted) -> Iterator[Draw]:
 
 
 def _floats(wanted: Wanted) -> Iterator[Draw]:
-    """Floats in steps of a thousandth."""
-    finish = ".cast(pl.Float32)" if wanted.scalar.family is Family.REAL else ""
-    code, examples = "rows.number() / 1_000", (Decimal("0.001"), Decimal(1))
+    """Floats in steps of a thousandth. A division would not give the float that is nearest to the decimal."""
+    finish = ".cast(pl.Float32)" if wanted.scalar.family is Family.REAL else ".cast(pl.Float64)"
+    numbers, examples = "rows.number()", (Decimal("0.001"), Decimal(1))
     if not wanted.is_unique:
         low, high = number_range(wanted, Decimal("0.001"))
         bounds = f"{literal(math.ceil(low * 1_000))}, {literal(math.floor(high * 1_000))}"
-        code, examples = f"{wanted.rows}.integers({wanted.draw}, {bounds}) / 1_000", (low, high)
-    yield Draw(in_parentheses(code) + finish if finish else code, examples, is_unique=wanted.is_unique)
+        numbers, examples = f"{wanted.rows}.integers({wanted.draw}, {bounds})", (low, high)
+    yield Draw(f"as_decimals({numbers}, 3){finish}", examples, is_unique=wanted.is_unique)
 
 
 def _moments(wanted: Wanted) -> Iterator[Draw]:

@@ -72,6 +72,10 @@ CASES = {
         "SELECT count(DISTINCT check_out - check_in) > 2, count(DISTINCT t_to - t_from) > 5, count(ends) > 5,"
         " count(DISTINCT until) > 5 FROM t",
     ),
+    "floats that are as short as decimals": Case(
+        "CREATE TABLE t (id serial PRIMARY KEY, x double precision NOT NULL, y double precision NOT NULL)",
+        "SELECT max(length(x::text)) <= 8, max(length(y::text)) <= 8, count(DISTINCT x) > 30 FROM t",
+    ),
     "an end that is missing or late enough": Case(
         "CREATE TABLE t (id serial PRIMARY KEY, starts timestamp NOT NULL, ends timestamp,"
         "CHECK (ends >= starts OR ends IS NULL))",

@@ -98,7 +98,6 @@ def test_what_is_difficult_is_named(init: Init) -> None:
     """Unknown constraints, columns that stay NULL, tables left out: init prints them, and modules have them."""
     project = init(FILES["hostile"].read_text(encoding="utf-8"))
     for line in (
-        "left out: markers: ",
         "left out: pairs: column a_pair: ",
         "left out: of_pairs: it needs rows of pairs",
         "left out: unmade: ",
