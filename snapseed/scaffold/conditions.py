@@ -177,10 +177,9 @@ def few_values(column: ColumnFacts, conditions: Conditions) -> tuple[object, ...
     allowed = limits.allowed or tuple(column.labels)
     if not allowed and column.type == "boolean":
         allowed = (False, True)
-    low, high = limits.ends
-    if not allowed and column.type in {"smallint", "integer", "bigint"} and high - low < _MOST_VALUES:
-        ends = int(low) + (limits.low == Bound(Decimal(low), strict=True)), int(high)
-        allowed = tuple(range(ends[0], ends[1] + (limits.high != Bound(Decimal(high), strict=True))))
+    if not allowed and limits.low and limits.high and column.type in {"smallint", "integer", "bigint"}:
+        low, high = limits.low, limits.high
+        allowed = tuple(range(int(low.place) + low.strict, int(high.place) + (not high.strict))[: _MOST_VALUES + 1])
     return tuple(sorted(allowed, key=lambda value: (str(type(value)), value))) if len(allowed) <= _MOST_VALUES else ()
 
 
