@@ -1,6 +1,7 @@
 """A project for the tables of a database, in three stages of frozen values.
 
-Facts: `schema` reads the catalogs, `checks` parses conditions. Plan: `arrangement` places the tables, `references` and
-`sources` decide where columns come from, `columns` proposes draws, `trial` lets the server choose among them, `plan`
-puts all together. Text: `modules`. `project` runs the stages.
+Facts: `schema` and `statistics` read the catalogs, `kept` the rows that stay, and `conditions` parses checks. Plan:
+`guesses` adds foreign keys, `placing` gives each table its place in the `arrangement`, `references` and `sources` decide
+where columns come from, `columns` proposes draws, `trial` asks the server about them, `decision` chooses, and `plan`
+puts all together. Text: `modules`, and `update` for a project that is there. `project` runs the stages.
 """

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cache, cached_property
 
 from snapseed.generate.words import words_of
-from snapseed.scaffold.arrangement import Arrangement, Place, arrange
+from snapseed.scaffold.arrangement import Arrangement, Place
 from snapseed.scaffold.columns import Proposal, propose, share_of_nulls
 from snapseed.scaffold.conditions import Rule, conditions_of
 from snapseed.scaffold.decision import Columns, Together, decide, most_per_parent, rehearsed
@@ -19,6 +19,7 @@ from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.guesses import with_guesses
 from snapseed.scaffold.kept import HeldRows, KeptRows
 from snapseed.scaffold.names import identifier, short_type
+from snapseed.scaffold.placing import arrange
 from snapseed.scaffold.schema import Table
 from snapseed.scaffold.sizes import (
     MOST_PER_PARENT,

@@ -1,0 +1,286 @@
+"""The place of each table: root entity, lookup or child, and the key of its rows. Foreign keys decide, then names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from snapseed.errors import ConfigurationError
+from snapseed.generate.words import words_of
+from snapseed.scaffold.arrangement import Arrangement, Place
+from snapseed.scaffold.conditions import MOMENTS, Conditions, few_values
+from snapseed.scaffold.kept import KeptRows
+from snapseed.scaffold.names import identifier, suggests
+from snapseed.scaffold.parents import ancestors_of, parents_of, shares_key
+from snapseed.scaffold.schema import ForeignKey, Table
+from snapseed.snapshot.keys import is_key_type
+from snapseed.snapshot.types import INTEGERS, Family
+
+_SMALL_COLUMNS = 5
+# Text columns with room for a thousand different numbers at most.
+_SHORT_TYPES = {f"character{varying}({length})" for varying in ("", " varying") for length in (1, 2, 3)}
+# No root entity is further than this from the one that the scale counts.
+_LEVELS = 2
+_LOOKUP_ROWS, _NEEDED_LOOKUP_ROWS, _MOST_LOOKUP_ROWS = 8, 20, 5_000
+# What can tell the rows of a parent apart in a key, the best first: a number, a reference, a lookup's row, a label.
+_COUNTED, _REFERRED, _LOOKED_UP, _LABELLED, _PLACED = range(5)
+# Types whose unique values ascend as they are drawn, so that a column of them can be a key, or begin one.
+_ASCENDING = INTEGERS | MOMENTS | {Family.TEXT, Family.CHARACTER, Family.NUMERIC}
+_NO_KEY = "it has no primary key, and no unique column that could serve as one"
+
+
+def arrange(
+    tables: Mapping[int, Table],
+    conditions: Mapping[int, Conditions],
+    excluded: Mapping[int, str],
+    single: Mapping[int, str],
+    kept: Mapping[int, KeptRows],
+) -> Arrangement:
+    """Place all tables but those `excluded` for a reason, and those that need their rows.
+
+    `single` are tables whose key must not have several columns, and why; those that are `kept` are lookups.
+    """
+    needed: frozenset[int] = frozenset()
+    while True:
+        left_out = _with_dependents(tables, excluded)
+        present = {oid: table for oid, table in tables.items() if oid not in left_out}
+        lookups = needed | _lookups(present, conditions) | kept.keys()
+        parents = parents_of(present, conditions, lookups)
+        draft = Arrangement(present, conditions, parents, lookups, left_out, {}, kept)
+        for oid in sorted(present, key=lambda oid: len(ancestors_of(parents, oid))):
+            is_joint = oid not in single
+            key, one_each = (kept[oid].key, False) if oid in kept else _key_of(draft, oid, may_be_joint=is_joint)
+            if not key:
+                own = ", ".join(present[oid].primary_key)
+                why = f"snapseed found no way to make its key ({own}) unique" if own else _NO_KEY
+                excluded = {**excluded, oid: single.get(oid, why)}
+                break
+            name = _entity_name(present[oid], {place.name for place in draft.places.values()})
+            draft = replace(draft, places={**draft.places, oid: Place(name, key, parents.get(oid), one_each)})
+        else:
+            # Root entities that others choose from, and whose keys `rows.reference()` cannot give, become lookups.
+            more = {
+                key.target
+                for oid in present
+                for key in draft.foreign_keys(oid)
+                if key.target not in {oid, *draft.ancestors(oid), *lookups, *parents} and not draft.is_referable(key)
+            }
+            if not more:
+                return replace(draft, places=_with_sizes(draft, needed))
+            needed |= more
+
+
+def _entity_name(table: Table, taken: Collection[str]) -> str:
+    """The name of the table. Away from the search path it includes the schema, unless it is the only one like it."""
+    name = identifier(table.name, taken)
+    is_plain = table.is_visible or name == identifier(table.name)
+    return name if is_plain else identifier(f"{table.schema}_{table.name}", taken)
+
+
+def _with_dependents(tables: Mapping[int, Table], excluded: Mapping[int, str]) -> dict[int, str]:
+    """The tables left out, followed by those that cannot do without them."""
+    found = dict(excluded)
+    missing = list(excluded)
+    for oid in missing:
+        for other, table in tables.items():
+            if other not in found and any(
+                key.target == oid and key.is_required and not key.guess for key in table.foreign_keys
+            ):
+                helps = f": add --keep-rows {tables[oid]}" if tables[oid].has_rows else ""
+                found[other] = f"it needs rows of {tables[oid]}{helps}"
+                missing.append(other)
+    return found
+
+
+def _lookups(tables: Mapping[int, Table], conditions: Mapping[int, Conditions]) -> frozenset[int]:
+    """Small tables with the name of a lookup that others refer to, and those with few unique values or short texts."""
+    referred = {key.target for table in tables.values() for key in table.foreign_keys if key.target != table.oid}
+    found = set()
+    for oid, table in tables.items():
+        alone = [table.column(index[0]) for index in table.unique if len(index) == 1]
+        has_no_room = any(
+            column.type in _SHORT_TYPES and (column.not_null or conditions[oid].on(column.name)) for column in alone
+        )
+        is_small = len([column for column in table.columns if not column.generated]) <= _SMALL_COLUMNS
+        refers = any(key.target != oid for key in table.foreign_keys)
+        if (
+            has_no_room
+            or _values(table, conditions[oid])
+            or (oid in referred and not refers and is_small and suggests("lookup", table.name))
+        ):
+            found.add(oid)
+    return frozenset(found)
+
+
+def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
+    """The places with the number of rows of lookups, and the level of root entities."""
+    referrers: dict[int, list[int]] = {}
+    for oid, place in draft.places.items():
+        if place.parent is None and oid not in draft.lookups:
+            for key in draft.foreign_keys(oid):
+                referrers.setdefault(key.target, []).append(oid)
+
+    def level(oid: int, path: tuple[int, ...] = ()) -> int:
+        """How many root entities refer to this one in a row: the more, the fewer rows it has."""
+        if len(path) == _LEVELS:
+            return 0
+        path = (*path, oid)
+        above = [level(other, path) for other in referrers.get(oid, ()) if other not in path]
+        name = draft.tables[oid].name
+        if suggests("people", name) and not suggests("few", name):
+            return 0
+        if "address" in words_of(name):
+            return max(above, default=0)
+        return min(_LEVELS, max([int(suggests("few", name)), *(found + 1 for found in above)]))
+
+    places = {
+        oid: replace(place, rows=len(draft.kept[oid].rows))
+        if oid in draft.kept
+        else replace(place, rows=_lookup_rows(draft, oid, is_needed=oid in needed))
+        if oid in draft.lookups
+        else replace(place, level=level(oid) if place.parent is None else 0)
+        for oid, place in draft.places.items()
+    }
+    # A root entity that refers to each row of another at most once has no more rows than that. The same goes for one
+    # that joins others, since each pair differs if one of the two does.
+    paired = [
+        (oid, key.target)
+        for oid, place in places.items()
+        for key in draft.foreign_keys(oid)
+        if place.parent is None and places[key.target].parent is None
+        for index in draft.tables[oid].unique
+        if set(key.columns) <= set(index) <= draft.tables[oid].foreign_columns
+    ]
+    for _ in range(_LEVELS * len(paired)):
+        for oid, target in paired:
+            places[oid] = replace(places[oid], level=max(places[oid].level, places[target].level))
+    return places
+
+
+def _values(table: Table, conditions: Conditions) -> int:
+    """How many rows a table has at most, since a column of few values is unique; 0 if there is none."""
+    whole = [index[0] for index in table.unique if len(index) == 1 and index not in table.unique_where]
+    alone = [few_values(table.column(name), conditions) for name in whole]
+    return min((len(values) for values in alone if values), default=0)
+
+
+def _lookup_rows(draft: Arrangement, oid: int, *, is_needed: bool) -> int:
+    """As many rows as the source has if these are not too many to list; a usual number if that is not known."""
+    table = draft.tables[oid]
+    if few := _values(table, draft.conditions[oid]):
+        return few
+    usual = _NEEDED_LOOKUP_ROWS if is_needed else _LOOKUP_ROWS
+    return table.rows if table.rows and table.rows <= _MOST_LOOKUP_ROWS else usual
+
+
+def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[str, ...], bool]:
+    """The columns that identify the rows of a table, and whether they leave one row for each parent at most.
+
+    Empty if there are none.
+    """
+    table, parent = draft.tables[oid], draft.parents.get(oid)
+    possible = [column.name for column in table.columns if _can_be_key(table, column.name)]
+    alone = [index[0] for index in table.unique if len(index) == 1]
+    dependent = table.foreign_columns | draft.conditions[oid].narrow
+
+    def first(names: Iterable[str], others: frozenset[str] = frozenset()) -> tuple[str, ...]:
+        return next(((name,) for name in names if name in possible and name not in others), ())
+
+    if parent is not None and shares_key(table, parent) and parent.target_columns == draft.places[parent.target].key:
+        return parent.columns, True
+    ways = (
+        first(alone, table.foreign_columns),
+        _joint_key(draft, table, parent) if parent is not None and may_be_joint else (),
+        _own_key(table, dependent) if may_be_joint else (),
+        first((name for index in table.unique for name in index), dependent),
+    )
+    if key := next(filter(None, ways), ()):
+        return key, False
+    if parent is not None:
+        for name, referred in parent.pairs:
+            if (referred,) == draft.places[parent.target].key and name in possible:
+                return (name,), True
+    free = [column.name for column in table.columns if not column.identity]
+    return first(alone) or first(free, dependent), False
+
+
+def _own_key(table: Table, dependent: frozenset[str]) -> tuple[str, ...]:
+    """The primary key of a table, beginning with a column that can tell all rows apart: one with room, if possible."""
+    free = [name for name in table.primary_key if _can_be_key(table, name) and name not in dependent]
+    ascending = [name for name in free if table.kind(name).family in _ASCENDING]
+    if not ascending or not all(_can_be_part(table, name) for name in table.primary_key):
+        return ()
+    kinds = {name: table.kind(name) for name in ascending}
+    unlike = min(
+        ascending,
+        key=lambda name: (
+            table.column(name).type.startswith("character") and bool(kinds[name].modifiers),
+            kinds[name].family in MOMENTS - {Family.DATE},
+        ),
+    )
+    return unlike, *(name for name in table.primary_key if name != unlike)
+
+
+def _can_be_key(table: Table, name: str) -> bool:
+    """Whether the column has a type for keys, and takes as many values as there are rows."""
+    column = table.column(name)
+    try:
+        kind = table.kind(name)
+    except ConfigurationError:
+        return False
+    is_listed = kind.family is Family.BOOLEAN and (name,) in table.unique
+    fits = is_listed or kind.family in {Family.UUID, *_ASCENDING}
+    return fits and not column.generated and not column.labels and not kind.is_array
+
+
+def _can_be_part(table: Table, name: str) -> bool:
+    """Whether the column has a type for a part of a key."""
+    column = table.column(name)
+    try:
+        return not column.generated and column.not_null and is_key_type(table.kind(name))
+    except ConfigurationError:
+        return False
+
+
+def _joint_key(draft: Arrangement, table: Table, parent: ForeignKey) -> tuple[str, ...]:
+    """The primary key of a table if it is its parent's key and more: that first, then the column that differs.
+
+    Without a primary key, another unique index. Empty if no column can differ.
+    """
+    own = {referred: name for name, referred in parent.pairs}
+    above = draft.places[parent.target].key
+    if set(own) != set(above) or table.are_unique(parent.columns):
+        return ()
+    first = tuple(own[name] for name in above)
+    for index in [table.primary_key] if table.primary_key else table.unique:
+        rest = [name for name in index if name not in first]
+        fits = all(_can_be_part(table, name) for name in index)
+        ranks = {name: rank for name in rest if (rank := _rank(draft, table, parent, name)) is not None}
+        if fits and ranks and set(first) <= set(index):
+            differing = min(rest, key=lambda name: ranks.get(name, _PLACED + 1))
+            return *first, differing, *(name for name in rest if name != differing)
+    return ()
+
+
+def _rank(draft: Arrangement, table: Table, parent: ForeignKey, name: str) -> int | None:
+    """How well a column can differ among the rows of a parent; None if it cannot."""
+    column, conditions = table.column(name), draft.conditions[table.oid]
+    is_narrow = name in conditions.narrow
+    keys = [key for key in table.foreign_keys if name in key.columns]
+    if not keys:
+        if table.kind(name).family in INTEGERS and conditions.can_count(name):
+            return None if column.identity or name in table.serials else _COUNTED
+        family = table.kind(name).family
+        # Moments may be those that others come after.
+        is_first = family in MOMENTS and name in conditions.ordered and not conditions.is_last((name,))
+        if column.labels or (is_narrow and not is_first):
+            return _LABELLED if column.labels or family is Family.TEXT else None
+        return _PLACED if family in {Family.TEXT, Family.CHARACTER, *MOMENTS} else None
+    (key, *others) = keys
+    if others or key.columns != (name,) or key.target == table.oid:
+        return None
+    if key.target in draft.lookups:
+        return _LOOKED_UP
+    is_free = key.target == parent.target or key.target not in draft.ancestors(table.oid)
+    key = draft.origin(key)
+    return _REFERRED if is_free and key.target in draft.tables and draft.is_referable(key) else None
