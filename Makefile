@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapseed/starter/*/.github/workflows/*.yml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage test-lowest test-system test-browser test-installs test-fresh check format bench bench-generate bench-load bench-large \
+.PHONY: help install demo test coverage test-lowest test-system test-browser test-slow test-fresh check format bench bench-generate bench-load bench-large \
   bench-reset bench-diff bench-capture bench-embeddings bench-beyond bench-billion bench-content stress stress-loads stress-embeddings stress-settings stress-kills \
   stress-canary stress-capture fuzz fuzz-files pools snapshots wheel wheels constraints clean
 .DELETE_ON_ERROR:
@@ -29,8 +29,8 @@ demo: install ## generate 10,000 users, load them into an embedded PostgreSQL, v
 
 install: .venv/ready ## create .venv and install everything into it (other targets do this when needed)
 
-test: check ## run `make check`, then the tests, but for those of test-installs
-	$(BIN)/pytest -m 'not installs' --numprocesses $(TEST_PROCESSES) --dist worksteal
+test: check ## run `make check`, then the tests, but for those of test-slow
+	$(BIN)/pytest -m 'not slow' --numprocesses $(TEST_PROCESSES) --dist worksteal
 
 coverage: install ## run the tests with coverage (takes 50 % longer)
 	$(BIN)/pytest --cov --numprocesses $(TEST_PROCESSES) --dist worksteal
@@ -46,8 +46,8 @@ test-browser: .venv/browser ## test the page of snapseed report in Chromium or C
 	  { set -x; $(if $(filter 0,$(shell id -u)),,sudo) apt-get install -y --no-install-recommends chromium; }
 	$(BIN)/pytest tests/report
 
-test-installs: install ## test the wheel, the action, the jobs for GitLab, a starter's workflow and the demonstration of a cluster
-	$(BIN)/pytest -m installs --numprocesses $(TEST_PROCESSES) --dist worksteal
+test-slow: install ## run the tests that take long: the wheel, the action, workflows, demonstrations, larger schemas
+	$(BIN)/pytest -m slow --numprocesses $(TEST_PROCESSES) --dist worksteal
 
 test-fresh: install ## run the property tests with 50 times as many examples, all new (SEED=7 repeats a run)
 	SNAPSEED_TEST_EXAMPLES=fresh $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal \

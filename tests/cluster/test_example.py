@@ -11,7 +11,7 @@ import pytest
 _SCRIPT = Path(__file__).parents[2] / "examples/cluster/run.py"
 
 
-@pytest.mark.installs
+@pytest.mark.slow
 def test_the_demonstration_runs() -> None:
     """At a small scale: it kills a worker, and ends with an error if any of its commands does."""
     command = [sys.executable, str(_SCRIPT), "--users", "100", "--part-rows", "20"]

@@ -19,7 +19,9 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in {"chinook", "northwind"})) for name in FILES]
+)
 def test_what_init_writes_generates_loads_and_verifies_at_once(
     name: str, init: Init, database: str, server: str, tmp_path: Path
 ) -> None:

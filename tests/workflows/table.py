@@ -58,5 +58,5 @@ DRY = {
     f"{CI}: wheels: Cross-compile": "it builds six times in an environment that is installed from a registry",
     f"{CI}: wheel: Build": "it builds in an environment that is installed from a registry",
     ".github/workflows/nightly.yml: fresh: Draw many new examples": "it is a part of the suite, with more examples",
-    ".github/workflows/nightly.yml: fresh: Install elsewhere": "it is a part of the suite",
+    ".github/workflows/nightly.yml: fresh: Run the tests that take long": "it is a part of the suite",
 }

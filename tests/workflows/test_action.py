@@ -82,7 +82,7 @@ def rows(url: str) -> object:
         return found[0]
 
 
-@pytest.mark.installs
+@pytest.mark.slow
 def test_it_loads_into_the_embedded_server_and_leaves_it_running(action: Action, project: Path) -> None:
     """The outputs describe the load, the next steps of the job pass, and the tests of the examples find the rows."""
     outputs = action.uses(environment="ci")
@@ -161,6 +161,7 @@ def test_it_loads_into_the_database_that_it_is_given(
     assert "fetch-depth" in said
 
 
+@pytest.mark.slow
 def test_a_load_that_fails_fails_the_step_with_its_exit_code(action: Action) -> None:
     """The report and the outcome are among the outputs. The content of an input is never executed."""
     closed = "postgresql://127.0.0.1:1/none"
@@ -187,7 +188,7 @@ def test_the_page_names_the_inputs_and_outputs() -> None:
             assert ACTION["inputs"][name]["default"] == ""
 
 
-@pytest.mark.installs
+@pytest.mark.slow
 def test_the_jobs_for_gitlab_load_and_find_the_rows(
     runner: Runner, new_python: NewPython, project: Path, database: str
 ) -> None:

@@ -105,6 +105,7 @@ def test_the_required_job_passes_when_all_have(results: str, exit_code: int, run
         ("postgres", "Test on a container", "a container of pgvector/pgvector:pg16"),
     ],
 )
+@pytest.mark.slow
 def test_the_suite_is_run_on_the_server_of_the_job(job: str, step: str, server: str, runner: Runner) -> None:
     """The script starts the suite, limited to tests that need no server, and the header names the right server."""
     runner.expressions["matrix.postgres"] = "16"
@@ -117,6 +118,7 @@ def test_the_suite_is_run_on_the_server_of_the_job(job: str, step: str, server: 
     assert " passed" in said
 
 
+@pytest.mark.slow
 def test_the_snapshots_are_regenerated_and_compared(runner: Runner, checkout: Path) -> None:
     """The committed snapshots pass. One changed byte is a failure."""
     runner.run(SCRIPTS[f"{CI}: conformance: Install the pinned versions"])
@@ -134,7 +136,7 @@ def test_the_snapshots_are_regenerated_and_compared(runner: Runner, checkout: Pa
         subprocess.run([*git, "--all", "--message=as it was"], cwd=checkout, check=True)
 
 
-@pytest.mark.installs
+@pytest.mark.slow
 def test_the_wheel_works_outside_the_source_tree(runner: Runner, checkout: Path, new_python: NewPython) -> None:
     """Installed from the built file alone, it creates, loads and verifies a project, and passes a few tests."""
     shutil.rmtree(checkout / "dist", ignore_errors=True)
@@ -154,7 +156,7 @@ def test_the_wheel_works_outside_the_source_tree(runner: Runner, checkout: Path,
         assert found.stdout.startswith(str(runner.temporary / "clean"))
 
 
-@pytest.mark.installs
+@pytest.mark.slow
 def test_the_workflow_of_a_starter_passes_on_the_first_push(runner: Runner, server: str, tmp_path: Path) -> None:
     """Its scripts, in order and in a project that has no snapshot, load into the database that the job names."""
     runner.run(SCRIPTS[f"{CI}: conformance: Install the pinned versions"])

@@ -173,6 +173,7 @@ def test_a_wrong_setting_is_one_clear_error(suite: Suite, arguments: tuple[str, 
     assert "snapseed/" not in said.replace(str(suite.folder), "")
 
 
+@pytest.mark.slow
 def test_the_example_runs_in_two_processes_on_the_embedded_server(with_data: WithData) -> None:
     """As somebody runs it who has cloned the repository: nothing else is installed or started.
 
