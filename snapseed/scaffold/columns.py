@@ -175,7 +175,8 @@ def _reference(table: Table, name: str, code: str) -> Draw:
     """The column of a foreign key. Its values are not known, but different ones of its type do for a check."""
     family = table.kind(name).family
     examples: dict[Family, tuple[object, ...]] = {
-        **dict.fromkeys(INTEGERS, (1, 2)),
+        # The keys of a lookup of eight rows: a check may be about one of them.
+        **dict.fromkeys(INTEGERS, tuple(range(1, 9))),
         **dict.fromkeys(_TEXTS, ("1", "2")),
         **dict.fromkeys(MOMENTS, (NOW, NOW + timedelta(days=1))),
         Family.UUID: (UUID(int=1), UUID(int=2)),
