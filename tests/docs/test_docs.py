@@ -259,7 +259,7 @@ def test_every_field_of_the_report_of_ci_is_documented(shop: Sandbox) -> None:
 def test_a_page_is_short(page: Path) -> None:
     """At most 150 lines. Those of benchmarks and commands are written by programs and may be longer."""
     written = page.name in {"architecture.md", "benchmarks.md", "commands.md"}
-    assert len(page.read_text(encoding="utf-8").splitlines()) <= (500 if written else 150)
+    assert len(page.read_text(encoding="utf-8").splitlines()) <= (600 if written else 150)
 
 
 @pytest.mark.parametrize(
