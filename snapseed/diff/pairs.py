@@ -74,7 +74,7 @@ class Pair:
         return replace(self, columns=columns)
 
     def differences(self) -> Iterator[Difference]:
-        """The rows that differ, by and by. Raises `UnstorableError` for a value that no snapshot holds."""
+        """The rows that differ, a batch at a time. Raises `UnstorableError` for a value that no snapshot holds."""
         left, right, key = self.left, self.right, self.key
         if self.is_indexed and not key and isinstance(left, SnapshotTable) and isinstance(right, SnapshotTable):
             left, right = _unlike(left, right), _unlike(right, left)

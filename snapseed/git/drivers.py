@@ -204,7 +204,7 @@ def _merge_files(base: Path, ours: Path, theirs: Path, name: str) -> int:
 
 
 def _command(name: str, manifest: Manifest) -> str:
-    """The command that makes the snapshot anew, by the environment that uses it, if there is one."""
+    """The command that regenerates the snapshot, by the environment that uses it, if there is one."""
     verb = "capture" if manifest.capture else "generate"
     with suppress(SnapseedError):
         project = find_project(Path(name).absolute().parent)

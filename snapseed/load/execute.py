@@ -51,7 +51,7 @@ def execute(session: LoadSession, prepared: Prepared, plan: LoadPlan, staged: Ma
         drop_indexes_and_keys(connection, plan)
     with session.phase("emptying tables"):
         exchanged = [table.parallel for table in plan.tables if table.parallel]
-        # Each file of a truncated partition is created anew, which takes longer than all else: truncate only what must.
+        # Each file of a truncated partition is created again, which takes longer than all else: truncate only what must.
         for parallel in (parallel for parallel in exchanged if not parallel.referenced):
             drop_partitions(connection, parallel)
         with role_search_path(connection):

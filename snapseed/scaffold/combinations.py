@@ -96,7 +96,7 @@ def _filled(row: Row) -> int:
 
 
 def _few(options: Mapping[str, Options], rows: tuple[Row, ...]) -> tuple[Row, ...]:
-    """Without rows that others fill better, and of very many some from everywhere."""
+    """Drop rows that another row extends, and keep a spread of very many."""
     may_stay = [option.is_optional for option in options.values()]
 
     def fills(fuller: Row, row: Row) -> bool:
@@ -108,7 +108,7 @@ def _few(options: Mapping[str, Options], rows: tuple[Row, ...]) -> tuple[Row, ..
 
 
 def _spread(rows: tuple[Row, ...], most: int) -> tuple[Row, ...]:
-    """So many of the rows from everywhere, not always with the same state in the column that changes fastest."""
+    """Rows at even distances, with a stride that varies the column that changes fastest as well."""
     if len(rows) <= most:
         return rows
     return tuple(

@@ -223,7 +223,7 @@ def _connected(rules: Sequence[Rule]) -> list[list[Rule]]:
 
 
 def _without_reading(proposal: Proposal, rule: Rule, chosen: Columns) -> Columns:
-    """With NULL in the columns of a rule that nobody can evaluate, since most rules take that."""
+    """Leave nullable columns of a rule that nobody can evaluate NULL: most rules allow it."""
     nullable = [name for name in rule.columns if name in chosen.draws and name in proposal.sources.nullable]
     for name in nullable:
         chosen = _without(chosen, name, f"NULL, because {rule} could not be evaluated")
@@ -291,7 +291,7 @@ def _written(proposal: Proposal, chosen: Columns, name: str) -> dict[str, str | 
 def _limited(
     proposal: Proposal, chosen: Columns, rule: Rule, name: str, kinds: Mapping[str, str | int | None]
 ) -> Columns:
-    """With only some states of a column, whatever the others are."""
+    """Restrict a column to some of its states, whatever the others are."""
     if NULL not in kinds:
         chosen = replace(chosen, never_null=chosen.never_null | {name})
     values = [value for value in kinds.values() if value is not None]

@@ -32,7 +32,7 @@ _UNITS = {"1d": 86_400_000_000, "1h": 3_600_000_000, "1m": 60_000_000, "1s": 1_0
 
 
 def learned(wanted: Wanted) -> Iterator[Draw]:
-    """The draw that gives a column what its statistics say, if they tell anything. Unique columns have none."""
+    """The draw that gives a column what its statistics say, if there are any. Unique columns have none."""
     found, family = wanted.statistics, wanted.kind.family
     is_number = family in NUMBERS or wanted.kind.base.rpartition(".")[2] == "numeric"
     if found is None or wanted.is_unique or wanted.kind.is_array:

@@ -75,6 +75,7 @@ def _module(plan: EntityPlan) -> str:
     """The module of one entity."""
     lines = [f'"""{plan.title}"""', "", *_imports(plan), "", ""]
     for note in plan.notes:
+        # A note that gives a reason is about something that is missing.
         lines += textwrap.wrap(
             f"# {'TODO: ' * (', because ' in note)}{note}.",
             _WIDTH,

@@ -129,7 +129,7 @@ def _left_to_the_database(references: References) -> dict[str, str]:
             continue
         is_needed = column.name in {*table.foreign_columns, *place.key}
         if not is_needed and (why := _kept_by_the_application(table, column)):
-            null[column.name] = f"TODO, NULL for now: {why}"
+            null[column.name] = f"NULL, because {why}"
             continue
         is_needed |= references.conditions.on(column.name) and not column.identity
         if not is_needed and (column.identity or column.name in table.serials):

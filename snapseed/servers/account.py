@@ -159,7 +159,7 @@ def read_end(path: Path, length: int = 65_536) -> str:
 
 
 def make_searchable(path: Path, account: Account) -> None:
-    """As root, let the account reach `path`: set the search bit (x) on each parent folder that lacks it, and log it.
+    """As root, give the account access to `path`: set the search bit (x) on parent folders that lack it, and log that.
 
     `path` has no links. The search bit does not let others list the folder. Raises `ConfigurationError` if it cannot be
     set.

@@ -298,8 +298,7 @@ class Clones:
     def _is_renewed(self, server: Server, returned: str, name: str) -> bool:
         """End the sessions in a clone and rename it; whether it is still as it was made, so that a test may have it.
 
-        Whoever kept the old name finds no database there, as if it had been dropped. Raises `ObjectInUse` if something
-        in it cannot be ended, such as a prepared transaction.
+        The old name then leads nowhere. Raises `ObjectInUse` if something cannot be ended: a prepared transaction.
         """
         # A pool of connections would come back at once.
         server.execute("ALTER DATABASE {} ALLOW_CONNECTIONS false", returned)

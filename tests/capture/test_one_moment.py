@@ -73,7 +73,7 @@ def transfers(url: str) -> Iterator[None]:
 
 
 def test_sums_are_equal_while_others_write(database: str, tmp_path: Path) -> None:
-    """With one connection and with four, a table read in parts; and no sequence is behind the rows."""
+    """With one connection and with four, a table read in parts; and each sequence is past the rows."""
     project = project_in(tmp_path, filled(database, ACCOUNTS))
     with transfers(database):
         seen = set[str]()

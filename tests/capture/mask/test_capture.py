@@ -111,7 +111,7 @@ def test_a_masked_copy_has_the_same_form_and_no_value_of_the_source(
             "SELECT count(*) FROM u a JOIN u b ON a.boss = b.id",
         ):
             assert copy.execute(query).fetchone() == source.execute(query).fetchone()
-        # The sequences go on behind the masked keys, and are not at their end.
+        # The sequences continue after the masked keys, and have numbers left.
         copy.execute("INSERT INTO wide DEFAULT VALUES")
         assert copy.execute("INSERT INTO u DEFAULT VALUES RETURNING id > 3000").fetchone() == (True,)
 
