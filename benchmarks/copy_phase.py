@@ -26,8 +26,9 @@ from snapseed.load.plan import Prepared, TablePlan
 from snapseed.load.plan.tables import plan_load
 from snapseed.load.request import LoadRequest, LoadSettings
 from snapseed.load.snapshot import load_snapshot
-from snapseed.postgres.catalog import TableName, read_tables
+from snapseed.postgres.catalog import read_tables
 from snapseed.postgres.connect import Connection
+from snapseed.postgres.facts import TableName
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import Snapshot
 from snapseed.snapshot.writing import CHUNK_ROWS

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from psycopg import sql
 
 from snapseed.errors import ConfigurationError
-from snapseed.postgres.catalog import ColumnFacts, TableFacts
 from snapseed.postgres.connect import Connection
+from snapseed.postgres.facts import ColumnFacts, TableFacts
 from snapseed.postgres.fit import Problem
 from snapseed.snapshot.manifest import Column
 from snapseed.snapshot.types import ColumnType, Family, parse_type

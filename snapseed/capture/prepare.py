@@ -21,8 +21,9 @@ from snapseed.capture.request import CaptureRequest
 from snapseed.config.settings import suggestion
 from snapseed.errors import RefusedError, SchemaError, UsageError
 from snapseed.postgres import query
-from snapseed.postgres.catalog import TableFacts, TableName, read_rows, read_tables
+from snapseed.postgres.catalog import read_rows, read_tables
 from snapseed.postgres.connect import Connection
+from snapseed.postgres.facts import TableFacts, TableName
 from snapseed.postgres.fit import Problem, problem, unreadable
 from snapseed.postgres.guard import Identity, identify
 from snapseed.snapshot.keys import is_key_type

@@ -15,8 +15,8 @@ from snapseed.capture.connections import Readers, capturing
 from snapseed.capture.prepare import Source
 from snapseed.capture.read import CapturedTable, TableRows
 from snapseed.errors import VerificationError
-from snapseed.postgres.catalog import SequenceFacts, TableName
 from snapseed.postgres.connect import Connection, Session, Target
+from snapseed.postgres.facts import SequenceFacts, TableName
 from snapseed.postgres.rowhash import rows_fingerprint
 from snapseed.snapshot.hashing import Fingerprint, combined
 from snapseed.snapshot.manifest import SequencePosition

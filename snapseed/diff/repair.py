@@ -37,8 +37,9 @@ from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.load.snapshot import over_connection, transaction, without_queued
 from snapseed.load.unchanged import count_changes
 from snapseed.postgres import query
-from snapseed.postgres.catalog import TableFacts, read_rows
+from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.copy_out import UnstorableError
+from snapseed.postgres.facts import TableFacts
 from snapseed.postgres.locks import reading
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.arrow import in_one_piece

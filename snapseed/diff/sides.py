@@ -12,8 +12,9 @@ from snapseed.config.store import read_store
 from snapseed.diff.tables import DatabaseTable, SnapshotTable, Table
 from snapseed.errors import UsageError
 from snapseed.events import Listener
-from snapseed.postgres.catalog import ColumnFacts, TableFacts, every_table, read_tables
+from snapseed.postgres.catalog import every_table, read_tables
 from snapseed.postgres.connect import Connection, Target
+from snapseed.postgres.facts import ColumnFacts, TableFacts
 from snapseed.postgres.fit import column_problem, table_name, type_of
 from snapseed.postgres.locks import reading
 from snapseed.servers.targets import resolve_target

@@ -16,8 +16,8 @@ from snapseed.load.copy import stage_of
 from snapseed.load.execute import build_foreign_keys, drop_indexes_and_keys
 from snapseed.load.plan import ColumnPlan, LoadPlan, Prepared, RowChanges, TablePlan
 from snapseed.postgres import query
-from snapseed.postgres.catalog import TableFacts, TableName
 from snapseed.postgres.connect import PINNED, Connection, role_search_path
+from snapseed.postgres.facts import TableFacts, TableName
 from snapseed.postgres.rowhash import row_hash
 from snapseed.snapshot.manifest import Column, names_of
 from snapseed.snapshot.types import Family, parse_type

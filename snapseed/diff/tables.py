@@ -10,9 +10,9 @@ import pyarrow as pa
 from psycopg import sql
 
 from snapseed.errors import SnapshotError
-from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.copy_out import copied_out
+from snapseed.postgres.facts import TableName
 from snapseed.postgres.rowhash import (
     between,
     has_null,

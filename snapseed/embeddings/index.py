@@ -15,8 +15,9 @@ from psycopg import sql
 from snapseed.config import Environment, Project
 from snapseed.embeddings.source import QUERIES, EmbeddingSource, extension_schema, source_of
 from snapseed.postgres import query
-from snapseed.postgres.catalog import IndexFacts, TableFacts, read_tables
+from snapseed.postgres.catalog import read_tables
 from snapseed.postgres.connect import Connection, connected, role_search_path
+from snapseed.postgres.facts import IndexFacts, TableFacts
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.guard import identify_allowed
 from snapseed.postgres.locks import AdvisoryLock, lock, set_limits, waiting

@@ -15,8 +15,9 @@ from snapseed.embeddings.chunks import embed_texts
 from snapseed.embeddings.source import QUERIES, EmbeddingSource, extension_schema, resolve_source
 from snapseed.errors import ConfigurationError, SchemaError
 from snapseed.postgres import query
-from snapseed.postgres.catalog import TableFacts, TableName, read_tables
+from snapseed.postgres.catalog import read_tables
 from snapseed.postgres.connect import Connection
+from snapseed.postgres.facts import TableFacts, TableName
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.locks import reading
 from snapseed.servers.targets import resolve_target

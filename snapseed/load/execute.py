@@ -23,8 +23,8 @@ from snapseed.load.prepare import LoadSession
 from snapseed.load.request import Mode
 from snapseed.load.restore import fill_views, restore_positions
 from snapseed.load.unchanged import count_changes, table_state
-from snapseed.postgres.catalog import SequenceFacts, TableName
 from snapseed.postgres.connect import Connection, Statements, role_search_path
+from snapseed.postgres.facts import SequenceFacts, TableName
 from snapseed.postgres.locks import lock_tables
 from snapseed.postgres.provenance import NewLoad, record_load
 from snapseed.postgres.rowhash import table_fingerprint
@@ -51,7 +51,7 @@ def execute(session: LoadSession, prepared: Prepared, plan: LoadPlan, staged: Ma
         drop_indexes_and_keys(connection, plan)
     with session.phase("emptying tables"):
         exchanged = [table.parallel for table in plan.tables if table.parallel]
-        # Each file of a truncated partition is created again, which takes longer than all else: truncate only what must.
+        # A truncate makes each file of a partition again, which takes longer than all else: truncate only what must.
         for parallel in (parallel for parallel in exchanged if not parallel.referenced):
             drop_partitions(connection, parallel)
         with role_search_path(connection):

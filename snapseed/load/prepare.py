@@ -25,16 +25,9 @@ from snapseed.load.restore import read_restoration
 from snapseed.load.schema_file import Schema, apply_schema, find_schema
 from snapseed.load.unchanged import held_rows
 from snapseed.postgres import locks, query
-from snapseed.postgres.catalog import (
-    ReferenceFacts,
-    TableFacts,
-    TableName,
-    find_tables,
-    read_server,
-    read_tables,
-    search_schemas,
-)
+from snapseed.postgres.catalog import find_tables, read_server, read_tables, search_schemas
 from snapseed.postgres.connect import Connection, Session, Target, holds_utf8
+from snapseed.postgres.facts import ReferenceFacts, TableFacts, TableName
 from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import Problem, problem, table_name
 from snapseed.postgres.guard import identify, require_allowed

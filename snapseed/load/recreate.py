@@ -13,8 +13,9 @@ from psycopg.conninfo import make_conninfo
 from snapseed.config import Environment, Project
 from snapseed.errors import RefusedError, ServerError
 from snapseed.postgres import query
-from snapseed.postgres.catalog import TableName, every_table, read_tables
+from snapseed.postgres.catalog import every_table, read_tables
 from snapseed.postgres.connect import Connection, connected
+from snapseed.postgres.facts import TableName
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import Identity, identify_allowed, require_ours
 from snapseed.postgres.locks import lock_tables, sessions_in

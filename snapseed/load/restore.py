@@ -12,8 +12,9 @@ from psycopg import sql
 from snapseed.load.request import LoadRequest, Mode
 from snapseed.load.schema_file import Schema
 from snapseed.postgres import query
-from snapseed.postgres.catalog import ConstraintFacts, TableFacts, TableName, read_rows
+from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Connection, role_search_path
+from snapseed.postgres.facts import ConstraintFacts, TableFacts, TableName
 from snapseed.snapshot.manifest import Manifest, SequencePosition
 
 

@@ -26,8 +26,8 @@ from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.load.schema_file import find_schema
 from snapseed.load.unchanged import why_to_load
 from snapseed.postgres import locks
-from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Session, Target, connected, role_search_path
+from snapseed.postgres.facts import TableName
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import identify_allowed
 from snapseed.postgres.locks import waiting, watching

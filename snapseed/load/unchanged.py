@@ -16,8 +16,9 @@ from psycopg.rows import dict_row
 from snapseed.load.plan.requirements import conflict_problems
 from snapseed.load.request import LoadRequest, Mode
 from snapseed.postgres import query
-from snapseed.postgres.catalog import TableFacts, TableName, find_tables, search_schemas
+from snapseed.postgres.catalog import find_tables, search_schemas
 from snapseed.postgres.connect import Connection
+from snapseed.postgres.facts import TableFacts, TableName
 from snapseed.postgres.fit import schema_problems, table_name
 from snapseed.postgres.provenance import FilledTable, last_states
 from snapseed.postgres.rowhash import row_hash, table_fingerprint

@@ -9,8 +9,9 @@ from psycopg import sql
 
 from snapseed.config.settings import suggestion
 from snapseed.errors import ConfigurationError, SchemaError
-from snapseed.postgres.catalog import ColumnFacts, TableFacts, TableName, read_tables
+from snapseed.postgres.catalog import read_tables
 from snapseed.postgres.connect import Connection
+from snapseed.postgres.facts import ColumnFacts, TableFacts, TableName
 from snapseed.snapshot.manifest import Column, EntityRecord
 from snapseed.snapshot.types import ColumnType, Family, parse_type
 

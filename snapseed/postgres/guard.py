@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from snapseed.config import Environment
 from snapseed.errors import RefusedError
-from snapseed.postgres.catalog import TableFacts, read_rows
+from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Connection, Target
+from snapseed.postgres.facts import TableFacts
 
 # What names of production databases contain, as a word or joined to others, and other words with these letters.
 _PRODUCTION = re.compile(r"prod|prd|live")

@@ -23,8 +23,9 @@ from snapseed.config import Environment
 from snapseed.errors import ServerError
 from snapseed.events import Advanced, Event, Listener, Note, PhaseStarted
 from snapseed.postgres import query
-from snapseed.postgres.catalog import TableName, find_tables, read_rows, search_schemas
+from snapseed.postgres.catalog import find_tables, read_rows, search_schemas
 from snapseed.postgres.connect import Connection, Session, Target, connected, opened
+from snapseed.postgres.facts import TableName
 from snapseed.postgres.failures import translated
 from snapseed.redaction import redacted_sql
 

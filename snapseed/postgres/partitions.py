@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from snapseed.postgres import query
-from snapseed.postgres.catalog import TableName, read_rows
+from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Connection, role_search_path
+from snapseed.postgres.facts import TableName
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from psycopg.types.json import Jsonb
 
 from snapseed.errors import RefusedError
 from snapseed.postgres import query
-from snapseed.postgres.catalog import TableFacts, read_rows
+from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Connection
+from snapseed.postgres.facts import TableFacts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ import pyarrow as pa
 from psycopg import sql
 from psycopg.abc import AdaptContext
 
-from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection, holds_utf8
+from snapseed.postgres.facts import TableName
 from snapseed.snapshot.hashing import SEED, Fingerprint
 from snapseed.snapshot.manifest import Column, EntityRecord, FirstKey
 from snapseed.snapshot.types import INTEGERS, ColumnType, Family

@@ -15,7 +15,7 @@ from functools import reduce
 
 from sqlglot import exp
 
-from snapseed.postgres.catalog import ColumnFacts
+from snapseed.postgres.facts import ColumnFacts
 from snapseed.scaffold.expressions import (
     DIALECT,
     NOW,

@@ -17,7 +17,7 @@ from itertools import islice, product
 from rstr import Rstr
 
 from snapseed.generate.words import WORDS, words_of
-from snapseed.postgres.catalog import ColumnFacts
+from snapseed.postgres.facts import ColumnFacts
 from snapseed.scaffold.conditions import Limits
 from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.names import hints, singular, suggests

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from snapseed.generate.words import words_of
-from snapseed.postgres.catalog import ColumnFacts
+from snapseed.postgres.facts import ColumnFacts
 from snapseed.scaffold.names import singular
 from snapseed.scaffold.schema import ForeignKey, Table
 

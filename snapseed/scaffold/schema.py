@@ -10,16 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from snapseed.postgres.catalog import (
-    ColumnFacts,
-    TableFacts,
-    TableName,
-    find_tables,
-    read_rows,
-    read_tables,
-    search_schemas,
-)
+from snapseed.postgres.catalog import find_tables, read_rows, read_tables, search_schemas
 from snapseed.postgres.connect import Connection
+from snapseed.postgres.facts import ColumnFacts, TableFacts, TableName
 from snapseed.scaffold.statistics import ColumnStatistics, read_statistics
 from snapseed.snapshot.types import ColumnType, parse_type
 

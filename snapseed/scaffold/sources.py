@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from snapseed.errors import ConfigurationError
-from snapseed.postgres.catalog import ColumnFacts
+from snapseed.postgres.facts import ColumnFacts
 from snapseed.scaffold.arrangement import Arrangement, Place
 from snapseed.scaffold.conditions import MOMENTS, Conditions, Rule, avoiding, few_values
 from snapseed.scaffold.names import UNIQUE_TYPES

@@ -14,8 +14,9 @@ from snapseed.capture.mask.personal import PERSONAL_VALUES, may_be_personal
 from snapseed.capture.mask.rules import MOMENTS, NUMBERS
 from snapseed.errors import ConfigurationError
 from snapseed.postgres import query
-from snapseed.postgres.catalog import ColumnFacts, TableFacts, read_rows
+from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Connection
+from snapseed.postgres.facts import ColumnFacts, TableFacts
 from snapseed.snapshot.types import Family, parse_type
 
 _QUERIES = Path(__file__).parent / "queries"

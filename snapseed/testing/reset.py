@@ -13,8 +13,9 @@ from snapseed.events import Listener, ignore
 from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres import query
-from snapseed.postgres.catalog import TableFacts, TableName, read_tables
+from snapseed.postgres.catalog import read_tables
 from snapseed.postgres.connect import Connection
+from snapseed.postgres.facts import TableFacts, TableName
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.guard import Identity, require_consent_to_replace, require_ours
 from snapseed.postgres.provenance import loaded_tables

@@ -11,8 +11,9 @@ from psycopg import sql
 from snapseed.config import Environment, Project
 from snapseed.errors import VerificationError
 from snapseed.events import Advanced, Listener, ignore, phase, phase_seconds, recorded
-from snapseed.postgres.catalog import TableName, read_tables
+from snapseed.postgres.catalog import read_tables
 from snapseed.postgres.connect import Connection, Target
+from snapseed.postgres.facts import TableName
 from snapseed.postgres.fit import fitting_tables, not_compared
 from snapseed.postgres.locks import reading
 from snapseed.postgres.rowhash import range_fingerprints, table_fingerprint

@@ -13,7 +13,7 @@ from snapseed.load.copy import stage_of
 from snapseed.load.plan import LoadPlan, Prepared, TablePlan
 from snapseed.load.plan.tables import plan_load
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
-from snapseed.postgres.catalog import (
+from snapseed.postgres.facts import (
     ColumnFacts,
     ForeignKeyFacts,
     IndexFacts,

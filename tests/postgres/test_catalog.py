@@ -7,7 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from snapseed.postgres.catalog import TableFacts, TableName, every_table, read_tables
+from snapseed.postgres.catalog import every_table, read_tables
+from snapseed.postgres.facts import TableFacts, TableName
 from tests.conftest import Connection
 
 

@@ -27,8 +27,9 @@ from snapseed.generate.draws.texts import canonical_json
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_binary, encode_text
 from snapseed.load.plan import ColumnPlan, Prepared
 from snapseed.load.plan.tables import plan_load
-from snapseed.postgres.catalog import TableName, read_tables
+from snapseed.postgres.catalog import read_tables
 from snapseed.postgres.copy_out import BatchLimits, copied_out
+from snapseed.postgres.facts import TableName
 from snapseed.snapshot import types as known_types
 from snapseed.snapshot.hashing import Fingerprint, fingerprint, row_hashes
 from snapseed.snapshot.manifest import Column, EntityRecord

@@ -13,8 +13,9 @@ import msgspec
 from snapseed.config.settings import ReferenceTable
 from snapseed.errors import ConfigurationError
 from snapseed.postgres import query
-from snapseed.postgres.catalog import TableName, read_rows, search_schemas
+from snapseed.postgres.catalog import read_rows, search_schemas
 from snapseed.postgres.connect import Connection
+from snapseed.postgres.facts import TableName
 from snapseed.snapshot.types import ColumnType, parse_type
 
 _QUERIES = Path(__file__).parent / "queries"

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from snapseed.errors import SnapshotError
 from snapseed.generate.draws.bits import mixed
-from snapseed.postgres.catalog import TableName
+from snapseed.postgres.facts import TableName
 from snapseed.snapshot.hashing import row_hashes
 from snapseed.snapshot.manifest import Column
 from snapseed.snapshot.store_folder import writing_to

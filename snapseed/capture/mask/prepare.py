@@ -25,9 +25,9 @@ from snapseed.capture.mask.rules import assign, kind_of, label_of, rules_of_path
 from snapseed.capture.mask.values import BoundRule, Function
 from snapseed.config import MaskRule, Project, variable_of
 from snapseed.errors import ConfigurationError, RefusedError, SnapseedError, SnapshotError
-from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.copy_out import copied_out
+from snapseed.postgres.facts import TableName
 from snapseed.snapshot.decoding import arrow_schema
 from snapseed.snapshot.manifest import Column
 from snapseed.snapshot.types import Family, parse_type

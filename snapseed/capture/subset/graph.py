@@ -10,8 +10,9 @@ from snapseed.capture.prepare import SourceTable
 from snapseed.config.settings import CaptureTable, ChildrenTable, ReferenceTable, suggestion
 from snapseed.errors import ConfigurationError, SnapseedError
 from snapseed.postgres import query
-from snapseed.postgres.catalog import TableFacts, read_rows
+from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Connection
+from snapseed.postgres.facts import TableFacts
 from snapseed.postgres.rowhash import key_type
 from snapseed.snapshot.manifest import Column
 from snapseed.snapshot.types import parse_type

@@ -15,8 +15,8 @@ from snapseed.events import Listener, ignore
 from snapseed.load.copy import EntityLoad, copy_rows
 from snapseed.load.plan import Setting, TablePlan
 from snapseed.load.request import LoadSettings
-from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Session, Target, opened, role_search_path
+from snapseed.postgres.facts import TableName
 from snapseed.postgres.failures import translated
 from snapseed.postgres.rowhash import table_fingerprint
 from snapseed.snapshot.hashing import Fingerprint

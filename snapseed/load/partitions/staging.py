@@ -27,8 +27,8 @@ from snapseed.load.plan import LoadPlan, Setting, TablePlan
 from snapseed.load.plan.shares import ParallelPlan, Share
 from snapseed.load.prepare import LoadSession
 from snapseed.postgres import locks, query
-from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection, Session, Target, connected, opened
+from snapseed.postgres.facts import TableName
 from snapseed.postgres.failures import may_pass
 from snapseed.postgres.locks import watching
 from snapseed.postgres.threads import shared_among, shared_elsewhere

@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 from snapseed.load.plan.shares import ParallelPlan, Slice
 from snapseed.load.request import LoadRequest, Mode
 from snapseed.load.restore import Restoration
-from snapseed.postgres.catalog import (
+from snapseed.postgres.facts import (
     ConstraintFacts,
     ForeignKeyFacts,
     IndexFacts,

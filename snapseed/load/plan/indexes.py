@@ -8,7 +8,7 @@ from psycopg import sql
 
 from snapseed.load.plan import RowChanges, TableSet
 from snapseed.load.request import Mode
-from snapseed.postgres.catalog import ForeignKeyFacts, IndexFacts, TableFacts
+from snapseed.postgres.facts import ForeignKeyFacts, IndexFacts, TableFacts
 from snapseed.postgres.fit import Problem, problem
 from snapseed.snapshot.manifest import EntityRecord, names_of
 

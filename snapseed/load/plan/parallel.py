@@ -9,7 +9,7 @@ from snapseed.load.plan import Prepared, TableSet
 from snapseed.load.plan.indexes import keys_to_defer
 from snapseed.load.plan.shares import ParallelPlan, shares_by_bounds, shares_by_size
 from snapseed.load.request import LoadSettings, Mode
-from snapseed.postgres.catalog import TableFacts
+from snapseed.postgres.facts import TableFacts
 from snapseed.postgres.partitions import TreeFacts
 from snapseed.snapshot.manifest import EntityRecord
 

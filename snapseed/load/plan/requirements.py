@@ -12,7 +12,7 @@ from snapseed.errors import SchemaError, UsageError
 from snapseed.load.plan import ColumnContents, Prepared, TableSet
 from snapseed.load.plan.indexes import deferral_problems
 from snapseed.load.request import Mode
-from snapseed.postgres.catalog import ColumnFacts, ForeignKeyFacts, ServerFacts, TableFacts, TableName
+from snapseed.postgres.facts import ColumnFacts, ForeignKeyFacts, ServerFacts, TableFacts, TableName
 from snapseed.postgres.fit import (
     Problem,
     column_problem,

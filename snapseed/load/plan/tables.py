@@ -21,7 +21,7 @@ from snapseed.load.plan.indexes import choose_rebuild, keys_to_defer
 from snapseed.load.plan.parallel import Way, choose_ways
 from snapseed.load.plan.requirements import refused_upserts, require_loadable
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
-from snapseed.postgres.catalog import RuleFacts, TableFacts, TriggerFacts
+from snapseed.postgres.facts import RuleFacts, TableFacts, TriggerFacts
 from snapseed.postgres.fit import not_compared, type_of
 from snapseed.snapshot.manifest import Column, EntityRecord
 

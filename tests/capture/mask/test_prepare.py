@@ -11,7 +11,7 @@ import pytest
 from snapseed.capture.mask.prepare import PreparedMasks
 from snapseed.config import find_project
 from snapseed.errors import ConfigurationError, RefusedError, SnapshotError
-from snapseed.postgres.catalog import TableName
+from snapseed.postgres.facts import TableName
 from tests.capture.mask.conftest import Prepare
 
 Tables = Callable[[str], None]

@@ -24,7 +24,7 @@ from snapseed.capture.mask.values import BoundRule, RuleError, replaced, shifted
 from snapseed.config import MaskRule
 from snapseed.errors import SnapshotError
 from snapseed.generate.draws.texts import canonical_json
-from snapseed.postgres.catalog import TableName
+from snapseed.postgres.facts import TableName
 from snapseed.snapshot.types import parse_type
 from tests.examples import examples
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from snapseed.load.request import LoadRequest
-from snapseed.postgres.catalog import TableName, read_tables
+from snapseed.postgres.catalog import read_tables
+from snapseed.postgres.facts import TableName
 from snapseed.postgres.provenance import FilledTable, changed_tables
 from tests.load.shapes import Shapes
 from tests.load.test_plan import entity, plan_of, table
