@@ -33,7 +33,9 @@ SELECT n.nspname, c.relname, c.relkind::text
 _OBJECTS = """
 SELECT pg_get_indexdef(indexrelid), indisvalid::text FROM pg_index
  WHERE indrelid IN (SELECT oid FROM pg_class
-                     WHERE relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace))
+                     WHERE relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace)
+                       -- A session that is ending takes its temporary tables with it, and their indexes.
+                       AND relpersistence <> 't')
 UNION ALL
 SELECT conrelid::regclass::text || '.' || conname || ': ' || pg_get_constraintdef(oid), convalidated::text
   FROM pg_constraint WHERE conrelid <> 0
