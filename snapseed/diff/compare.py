@@ -156,7 +156,7 @@ def compare(left: Side, right: Side, request: DiffRequest = DiffRequest(), liste
         for number, name in enumerate(names, 1):
             if name in pairs:
                 schema += _schema_differences(name, mine[name], yours[name])
-                entities.append(_compare(pairs[name], request))
+                entities.append(_compare(pairs[name].narrowed(), request))
             else:
                 has = ["a table" if name in side else None for side in (mine, yours)]
                 schema.append(SchemaDifference(name, "it", *has))

@@ -21,7 +21,8 @@ _Sums = Mapping[int, Fingerprint]
 class Pair:
     """The tables of an entity on both sides, and the columns by which their rows are compared.
 
-    `keys` are the keys of the rows that are wanted, as `DiffRequest` has them; all rows if there are none.
+    `keys` are the keys of the rows that are wanted, as `DiffRequest` has them; all rows if there are none. Only rows in
+    the `ranges` are compared.
     """
 
     entity: str
@@ -29,6 +30,7 @@ class Pair:
     right: Table
     columns: tuple[Column, ...]
     keys: Sequence[str] = ()
+    ranges: Sequence[KeyRange] = (KeyRange(),)
 
     @classmethod
     def of(cls, entity: str, left: Table, right: Table, chosen: Sequence[str] = (), keys: Sequence[str] = ()) -> Pair:
@@ -66,6 +68,15 @@ class Pair:
         """Whether the fingerprints of both sides are of the same columns."""
         return list(self.left.columns.values()) == list(self.right.columns.values())
 
+    @property
+    def agrees(self) -> bool:
+        """Whether fingerprints prove that both sides have the same rows in the ranges."""
+        return self.is_indexed and self.left.total(self.ranges) == self.right.total(self.ranges)
+
+    def narrowed(self) -> Pair:
+        """The same pair, with only the ranges in which the fingerprints differ."""
+        return replace(self, ranges=_differing_ranges(self))
+
     def with_texts(self, error: UnstorableError) -> Pair:
         """The same pair, which compares the column that caused the error by its texts; raises it if it does already."""
         columns = tuple(Column(each.name, "text") if each.name == error.column else each for each in self.columns)
@@ -78,9 +89,8 @@ class Pair:
         left, right, key = self.left, self.right, self.key
         if self.is_indexed and not key and isinstance(left, SnapshotTable) and isinstance(right, SnapshotTable):
             left, right = _unlike(left, right), _unlike(right, left)
-        ranges = _differing_ranges(self)
         for nulls in (False, True):
-            chosen = [each for each in ranges if each.nulls == nulls]
+            chosen = [each for each in self.ranges if each.nulls == nulls]
             streams = [side.rows(chosen, self.columns, key) for side in (left, right)]
             for found in differences(streams[0], streams[1], self.columns, () if nulls else key):
                 tables = (found.removed, found.added, found.before, found.after)
@@ -104,7 +114,7 @@ def _differing_ranges(pair: Pair) -> list[KeyRange]:
     left, right, key = pair.left, pair.right, pair.key
     snapshots: list[Table] = [side for side in (left, right) if isinstance(side, SnapshotTable)]
     # A server computes the sums of all ranges in little more time than the one of all rows.
-    if pair.is_indexed and (not key or len(snapshots) > 1) and left.total() == right.total():
+    if (not key or len(snapshots) > 1) and pair.agrees:
         return []
     if not key:
         return [KeyRange()]
