@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO
@@ -257,24 +258,23 @@ def _sorted(found: Difference, moved: Bools, *, keyed: bool) -> dict[Rows, pa.Ta
 
 @contextmanager
 def _file(script: Path | None) -> Iterator[IO[bytes]]:
-    """The file of a script, which is there once it is complete; without one, what is written goes nowhere."""
+    """The new file of a script, which is removed after a failure; without one, what is written goes nowhere."""
     path = script or Path(os.devnull)
-    if path.exists() and not path.is_file():
-        partial = path
-    else:
-        path = path.resolve()
-        partial = path.with_name(f".{path.name}.partial")
+    is_new = not path.exists() or path.is_file()
     try:
         # Others may not read the rows.
-        file = os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+        file = open(path, "xb" if is_new else "wb", opener=partial(os.open, mode=0o600))  # noqa: SIM115 - closed below
     except OSError as exc:
-        observed = exc.strerror or str(exc)
-        raise UsageError("the script cannot be written", where=str(script), observed=observed) from exc
+        raise UsageError(
+            "the script cannot be written",
+            where=str(script),
+            observed=exc.strerror or str(exc),
+            expected="the name of a new file in a folder that exists",
+        ) from exc
     try:
         with file:
             yield file
-        if partial != path:
-            partial.replace(path)
-    finally:
-        if partial != path:
-            partial.unlink(missing_ok=True)
+    except BaseException:
+        if is_new:
+            path.unlink()
+        raise

@@ -28,7 +28,7 @@ from snapseed.snapshot.parquet import Part
 from snapseed.snapshot.store import Snapshot
 from snapseed.snapshot.types import INTEGERS, ColumnType, Family, parse_type
 
-# Rows of a range of keys, where no snapshot says where its ranges begin.
+# Rows of a range of keys, about, where no snapshot says where its ranges begin.
 _RANGE_ROWS = 8_192
 
 
@@ -147,18 +147,12 @@ class DatabaseTable:
     def bounds(self) -> list[FirstKey]:
         """Keys that divide the rows into ranges of about the same size."""
         texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(column.name)) for column in self.key)
-        (count,) = self.connection.execute(sql.SQL("SELECT count(*) FROM {}").format(self.name.rows())).fetchone() or (
-            0,
-        )
-        percent = min(100.0, 100 / _RANGE_ROWS) if int(str(count)) > _RANGE_ROWS else 0
         statement = sql.SQL(
             "SELECT DISTINCT ON ({order}) {} FROM {} TABLESAMPLE BERNOULLI ({}) REPEATABLE (0)"
             " WHERE NOT {} ORDER BY {order}"
         )
         rows = self.connection.execute(
-            statement.format(
-                texts, self.name.rows(), sql.Literal(percent), has_null(self.key), order=key_order(self.key)
-            )
+            statement.format(texts, self.name.rows(), 100 / _RANGE_ROWS, has_null(self.key), order=key_order(self.key))
         ).fetchall()
         return [tuple(map(str, row)) if len(row) > 1 else str(row[0]) for row in rows]
 
