@@ -54,14 +54,10 @@ class Pair:
     @property
     def key(self) -> tuple[Column, ...]:
         """The key, if both sides have it and their rows in its order; otherwise none."""
-        types = {column.name: key_type(column.kind()) for column in self.columns}
-        mine, yours = (
-            [(column.name, key_type(column.kind())) for column in each.key] for each in (self.left, self.right)
-        )
-        if mine != yours or any(types.get(name) != kind for name, kind in mine):
-            return ()
         by_name = {column.name: column for column in self.columns}
-        return tuple(by_name[name] for name, _ in mine)
+        common = tuple(by_name[column.name] for column in self.left.key if column.name in by_name)
+        keys = [[(each.name, key_type(each.kind())) for each in key] for key in (common, self.left.key, self.right.key)]
+        return common if keys[0] == keys[1] == keys[2] else ()
 
     @property
     def is_indexed(self) -> bool:

@@ -170,8 +170,7 @@ def _repair(session: LoadSession) -> Prepared:
             for entity in prepared.entities:
                 # Nobody else writes: where the server counts our changes and no others, equal rows are equal still.
                 ours, count = prepared.changes[entity.name].rows, before[entity.name]
-                is_ours = count is not None and after[entity.name] == count + ours
-                if is_ours and (not ours or pairs[entity.name].agrees):
+                if count is not None and after[entity.name] == count + ours and (not ours or pairs[entity.name].agrees):
                     proved[entity.name] = entity.digest()
         verify_rows(session, plan, proved, {})
         record(session, prepared, plan, {})

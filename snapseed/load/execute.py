@@ -224,8 +224,7 @@ def record(
             state = table_state(session.connection, table.entity, table.table)
             # The server does not count rows that Citus keeps on other nodes.
             counted = state["changes"] if prepared.facts[table.entity.name].citus is None else None
-            how: dict[str, object] = {"mode": str(plan.mode), "verified": session.request.verify}
-            how["parts"] = table.entity.part_digests()
+            how = {"mode": str(plan.mode), "verified": session.request.verify, "parts": table.entity.part_digests()}
             if found := staged.get(table.entity.name):
                 how["transactions"] = found.transactions
             states[str(table.table)] = {**state, **how, "changes": counted}
