@@ -15,11 +15,9 @@ from snapseed.scaffold.columns import Proposal
 from snapseed.scaffold.combinations import DRAWN, NULL, Options, Row, Truths, are_independent, rows_meeting
 from snapseed.scaffold.conditions import Rule
 from snapseed.scaffold.draws import Draw, choice, constant
-from snapseed.scaffold.names import short_type
 from snapseed.scaffold.schema import Table
 from snapseed.scaffold.sources import ImpossibleError, Sources, leave
 from snapseed.scaffold.trial import CandidateRows, encoded, rows_of
-from snapseed.snapshot.types import Family
 
 # Asks the server which rows of values, of these types, meet a rule.
 Answer = Callable[[Rule, tuple[str, ...], tuple[Row, ...]], Truths]
@@ -27,13 +25,6 @@ Answer = Callable[[Rule, tuple[str, ...], tuple[Row, ...]], Truths]
 _MOST_LISTED = 8
 # How many whole rows are tried.
 _MOST_ROWS = 24
-
-# The most rows for each row of a parent with short keys, which count in steps of the product of these maxima.
-_MOST_SMALL = 6
-# Keys of this many digits are not short, and short ones have room for this many root rows at least.
-_ROOMY = 8
-_ROOTS = 100
-_ROOM = {Family.SMALLINT: 2**15, Family.INTEGER: 2**31 // 100}
 
 
 @dataclass(frozen=True)
@@ -344,21 +335,3 @@ def _without(chosen: Columns, name: str, why: str) -> Columns:
         null={**chosen.null, name: why},
         values={**chosen.values, name: (NULL,)},
     )
-
-
-def most_per_parent(proposal: Proposal, stride: int, usual: int) -> int:
-    """The most rows per parent row, `usual` if possible, if each root row has at most `stride` parent rows."""
-    sources = proposal.sources
-    most, (name, *others) = min(usual, sources.most_per_parent or usual), sources.place.key
-    if others and not sources.place.has_own_key:
-        return most
-    kind = sources.table.kind(name)
-    length = proposal.wanted[name].length if kind.family is Family.TEXT and name in proposal.wanted else None
-    room = 2**15 if kind.family is Family.SMALLINT else 10 ** (length or _ROOMY)
-    if sources.table.rows and kind.family in _ROOM:
-        return min(most, max(1, _ROOM[kind.family] // _ROOTS // stride))
-    if room >= 10**_ROOMY:
-        return most
-    if stride * _ROOTS > room:
-        raise ImpossibleError(sources.table.oid, f"its key, a {short_type(kind.name)}, has no room for all its rows")
-    return min(most, _MOST_SMALL, room // _ROOTS // stride)

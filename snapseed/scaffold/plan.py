@@ -13,7 +13,7 @@ from snapseed.generate.words import words_of
 from snapseed.scaffold.arrangement import Arrangement, Place
 from snapseed.scaffold.columns import Proposal, propose, share_of_nulls
 from snapseed.scaffold.conditions import conditions_of
-from snapseed.scaffold.decision import Answer, Columns, Together, decide, most_per_parent, rehearsed
+from snapseed.scaffold.decision import Answer, Columns, Together, decide, rehearsed
 from snapseed.scaffold.draws import NUMBER, literal, quoted
 from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.guesses import with_guesses
@@ -28,7 +28,7 @@ from snapseed.scaffold.sizes import (
     largest_root,
     rows_of,
 )
-from snapseed.scaffold.sources import ImpossibleError, sources_of
+from snapseed.scaffold.sources import ImpossibleError, most_per_parent, sources_of
 from snapseed.scaffold.trial import CandidateRows
 from snapseed.snapshot.manifest import IDENTIFIER, is_identifier
 
@@ -170,7 +170,7 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
             proposal = propose(sources_of(arrangement, oid), since[parent])
             counts = children_per_parent(arrangement, oid)
             usual = counts[-1] if counts else MOST_PER_PARENT
-            most = None if parent is None else most_per_parent(proposal, strides[parent], usual)
+            most = None if parent is None else most_per_parent(proposal.sources, strides[parent], usual)
             columns = rehearsed(proposal, decide(proposal, answer), refusal)
             if unknown := columns.null.keys() & {*arrangement.places[oid].key}:
                 raise ImpossibleError(oid, f"snapseed found no values for its key ({', '.join(unknown)})")  # noqa: TRY301
