@@ -10,26 +10,26 @@ from datetime import datetime
 from functools import cache, cached_property
 
 from snapseed.generate.words import words_of
-from snapseed.scaffold.arrangement import Arrangement, Place
-from snapseed.scaffold.columns import Proposal, propose, share_of_nulls
-from snapseed.scaffold.conditions import conditions_of
-from snapseed.scaffold.decision import Answer, Columns, Together, decide, rehearsed
-from snapseed.scaffold.draws import NUMBER, literal, quoted
-from snapseed.scaffold.expressions import NOW
-from snapseed.scaffold.guesses import with_guesses
-from snapseed.scaffold.kept import HeldRows, KeptRows
-from snapseed.scaffold.names import identifier, short_type
-from snapseed.scaffold.placing import arrange
-from snapseed.scaffold.schema import Table
-from snapseed.scaffold.sizes import (
+from snapseed.scaffold.arrange import Arrangement, Place
+from snapseed.scaffold.arrange.guesses import with_guesses
+from snapseed.scaffold.arrange.placing import arrange
+from snapseed.scaffold.arrange.sizes import (
     MOST_PER_PARENT,
     children_per_parent,
     fan_out_of,
     largest_root,
     rows_of,
 )
-from snapseed.scaffold.sources import ImpossibleError, most_per_parent, sources_of
-from snapseed.scaffold.trial import CandidateRows
+from snapseed.scaffold.conditions import conditions_of
+from snapseed.scaffold.decide import Answer, Columns, Together, decide, rehearsed
+from snapseed.scaffold.decide.columns import Proposal, propose, share_of_nulls
+from snapseed.scaffold.decide.sources import ImpossibleError, most_per_parent, sources_of
+from snapseed.scaffold.decide.trial import CandidateRows
+from snapseed.scaffold.draws import NUMBER, literal, quoted
+from snapseed.scaffold.expressions import NOW
+from snapseed.scaffold.kept import HeldRows, KeptRows
+from snapseed.scaffold.names import identifier, short_type
+from snapseed.scaffold.schema import Table
 from snapseed.snapshot.manifest import IDENTIFIER, is_identifier
 
 Refusal = Callable[[CandidateRows], str | None]

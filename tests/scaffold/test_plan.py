@@ -7,9 +7,9 @@ from functools import partial
 
 import pytest
 
+from snapseed.scaffold.decide.trial import answer
 from snapseed.scaffold.plan import EntityPlan, ProjectPlan, plan_project
 from snapseed.scaffold.schema import read_schema
-from snapseed.scaffold.trial import answer
 from tests.conftest import Connection
 from tests.scaffold.conftest import Init, load
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from functools import partial
 
-from snapseed.scaffold.combinations import Truths
 from snapseed.scaffold.conditions import conditions_of
+from snapseed.scaffold.decide.combinations import Truths
+from snapseed.scaffold.decide.trial import CandidateRows, answer, refusal, rows_of
 from snapseed.scaffold.plan import plan_project
 from snapseed.scaffold.schema import read_schema
-from snapseed.scaffold.trial import CandidateRows, answer, refusal, rows_of
 from tests.conftest import Connection
 
 

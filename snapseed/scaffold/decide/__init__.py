@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import chain
 
-from snapseed.scaffold.columns import Proposal
-from snapseed.scaffold.combinations import DRAWN, NULL, Options, Row, Truths, are_independent, rows_meeting
 from snapseed.scaffold.conditions import Rule
+from snapseed.scaffold.decide.columns import Proposal
+from snapseed.scaffold.decide.combinations import DRAWN, NULL, Options, Row, Truths, are_independent, rows_meeting
+from snapseed.scaffold.decide.sources import ImpossibleError, Sources, leave
+from snapseed.scaffold.decide.trial import CandidateRows, encoded, rows_of
 from snapseed.scaffold.draws import Draw, choice, constant
 from snapseed.scaffold.schema import Table
-from snapseed.scaffold.sources import ImpossibleError, Sources, leave
-from snapseed.scaffold.trial import CandidateRows, encoded, rows_of
 
 # Asks the server which rows of values, of these types, meet a rule.
 Answer = Callable[[Rule, tuple[str, ...], tuple[Row, ...]], Truths]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from snapseed.scaffold.arrangement import Arrangement, Place
+from snapseed.scaffold.arrange import Arrangement, Place
 from snapseed.scaffold.conditions import Conditions, Rule
 from snapseed.scaffold.draws import quoted
 from snapseed.scaffold.schema import ForeignKey, Table

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from snapseed.scaffold.arrange.parents import ancestors_of, shares_key
 from snapseed.scaffold.conditions import MOMENTS, Conditions
 from snapseed.scaffold.kept import KeptRows
-from snapseed.scaffold.parents import ancestors_of, shares_key
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.types import INTEGERS, Family
 

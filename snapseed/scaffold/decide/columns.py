@@ -15,13 +15,13 @@ import numpy as np
 from snapseed.generate.draws.unique import text_keys
 from snapseed.generate.words import WORDS, words_of
 from snapseed.scaffold.conditions import MOMENTS, Bound, Limits, Order
+from snapseed.scaffold.decide.sources import Sources, leave
 from snapseed.scaffold.draws import Draw, Wanted, choice, literal, quoted
 from snapseed.scaffold.draws_by_statistics import learned
 from snapseed.scaffold.draws_by_type import NUMBERS, draws_of, number_range
 from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, ordered_by_name, singular, suggests
 from snapseed.scaffold.schema import Table
-from snapseed.scaffold.sources import Sources, leave
 from snapseed.snapshot.types import INTEGERS, Family
 
 # What must come after something else in the row comes at most this many days later.

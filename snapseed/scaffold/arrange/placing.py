@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from snapseed.errors import ConfigurationError
 from snapseed.generate.words import words_of
-from snapseed.scaffold.arrangement import LOOKED_UP, PLACED, REFERRED, Arrangement, Place, numbering_of
+from snapseed.scaffold.arrange import LOOKED_UP, PLACED, REFERRED, Arrangement, Place, numbering_of
+from snapseed.scaffold.arrange.parents import ancestors_of, parents_of, shares_key
 from snapseed.scaffold.conditions import MOMENTS, Conditions
 from snapseed.scaffold.kept import KeptRows
 from snapseed.scaffold.names import identifier, suggests
-from snapseed.scaffold.parents import ancestors_of, parents_of, shares_key
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.keys import is_key_type
 from snapseed.snapshot.types import INTEGERS, Family

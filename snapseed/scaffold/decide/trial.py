@@ -16,8 +16,8 @@ import psycopg
 from psycopg import sql
 
 from snapseed.postgres.connect import Connection
-from snapseed.scaffold.combinations import Row, Truths
 from snapseed.scaffold.conditions import Rule
+from snapseed.scaffold.decide.combinations import Row, Truths
 
 # How many combinations of values are tried on a rule over several columns.
 _MOST = 4_096

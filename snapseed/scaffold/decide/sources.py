@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 
 from snapseed.errors import ConfigurationError
 from snapseed.postgres.facts import ColumnFacts
-from snapseed.scaffold.arrangement import Arrangement, Place, numbering_of
+from snapseed.scaffold.arrange import Arrangement, Place, numbering_of
 from snapseed.scaffold.conditions import Conditions, Rule, avoiding
+from snapseed.scaffold.decide.references import KeySource, References
 from snapseed.scaffold.names import UNIQUE_TYPES, short_type
-from snapseed.scaffold.references import KeySource, References
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.types import Family
 
