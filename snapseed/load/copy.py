@@ -23,8 +23,7 @@ from psycopg import sql
 
 from snapseed.events import Advanced, Listener, ignore
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_rows
-from snapseed.load.plan import TablePlan
-from snapseed.load.plan.shares import Slice, whole
+from snapseed.load.plan import Slice, TablePlan
 from snapseed.load.request import LoadSettings
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.rowhash import key_list, row_hash
@@ -183,7 +182,9 @@ def read_ahead(items: Iterator[_Item], depth: int, name: str) -> Iterator[Iterat
 
 
 def _batches(snapshot: Snapshot, table: TablePlan, batch_bytes: int) -> Generator[Batch]:
-    slices, opened = tee(whole(table.entity) if table.slices is None else table.slices)
+    """The encoded rows, file by file."""
+    whole = (Slice(file, 0, len(file.chunks)) for file in table.entity.files)
+    slices, opened = tee(whole if table.slices is None else table.slices)
     files = (rows_of.file for rows_of in opened)
     with readable(str(snapshot.place)), closing(snapshot.parts(table.entity, files, whole=True)) as parts:
         # One more step than slices ends the last part: only then all of it was compared.
@@ -192,6 +193,7 @@ def _batches(snapshot: Snapshot, table: TablePlan, batch_bytes: int) -> Generato
 
 
 def _batches_of(part: Part, rows_of: Slice, table: TablePlan, batch_bytes: int) -> Iterator[Batch]:
+    """The encoded rows of some chunks of a file."""
     names = [column.name for column in table.columns]
     for number in range(rows_of.first, rows_of.end):
         started = time.monotonic()
@@ -223,6 +225,7 @@ def _widen_socket(connection: Connection, size: int) -> None:
 
 
 def _statement(table: TablePlan, into: sql.Composable) -> sql.Composed:
+    """The COPY statement."""
     options = "FORMAT binary" if table.binary else "FORMAT text"
     if table.freeze:
         options += ", FREEZE"
@@ -230,4 +233,5 @@ def _statement(table: TablePlan, into: sql.Composable) -> sql.Composed:
 
 
 def _columns(table: TablePlan) -> sql.Composed:
+    """The columns that the rows have, separated by commas."""
     return sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)

@@ -58,7 +58,10 @@ def execute(session: LoadSession, prepared: Prepared, plan: LoadPlan, staged: Ma
         for parallel in (parallel for parallel in exchanged if parallel.referenced):
             drop_partitions(connection, parallel)
         set_storage(connection, plan, "EXTERNAL")
-    kept = _fingerprints(session, plan) if verify and plan.mode is Mode.APPEND else {}
+    kept: dict[str, Fingerprint] = {}
+    if verify and plan.mode is Mode.APPEND:
+        with session.phase("fingerprinting the existing rows"):
+            kept = {str(table.table): table_fingerprint(connection, table.entity, table.table) for table in plan.tables}
     for table in plan.tables:
         if table.parallel:
             with session.phase("attaching partitions", doing=f"attaching the partitions of {table.table}"):
@@ -170,13 +173,6 @@ def _fill(session: LoadSession, table: TablePlan) -> None:
         with session.phase("merging rows", doing=f"merging {name}"), role_search_path(session.connection):
             merge_rows(session.connection, table)
     session.listener(copied)
-
-
-def _fingerprints(session: LoadSession, plan: LoadPlan) -> dict[str, Fingerprint]:
-    """The rows that an append keeps, by table."""
-    tables = [(table.entity, table.table) for table in plan.tables]
-    with session.phase("fingerprinting the existing rows"):
-        return {str(name): table_fingerprint(session.connection, entity, name) for entity, name in tables}
 
 
 def verify_rows(
@@ -314,8 +310,10 @@ def _referring_first(plan: LoadPlan) -> list[EmptiedTable]:
 
 
 def _alter(connection: Statements, table: EmptiedTable, action: LiteralString, *parts: sql.Composable) -> None:
+    """Alter the table by an action with these parts."""
     connection.execute(sql.SQL("ALTER TABLE {} ").format(table.table.identifier()) + sql.SQL(action).format(*parts))
 
 
 def _set(connection: Connection, name: str, value: str) -> None:
+    """Set a server setting for this transaction."""
     connection.execute("SELECT set_config(%s, %s, true)", (name, value))

@@ -139,6 +139,7 @@ def _sample(connection: Connection, entity: EntityRecord, table: TableName, page
 
 
 def _facts(connection: Connection, table: TableName) -> dict[str, Any]:
+    """What the catalogs and the statistics say about the table now."""
     with connection.cursor(row_factory=dict_row) as cursor:
         facts = cursor.execute(query("table_state"), {"table": table.identifier().as_string(connection)}).fetchone()
     assert facts is not None
