@@ -180,24 +180,24 @@ def as_text(report: DiffReport) -> Iterator[str]:
 
 def as_repaired(report: RepairReport) -> Iterator[str]:
     """What a repair has changed, or would change."""
-    yield from wrapped(f"target   {report.target} ({report.source})", " " * 9)
+    yield from wrapped(f"target   {report.load.target} ({report.load.source})", " " * 9)
     counts = [[each.entity, each.deleted, each.updated, each.inserted] for each in report.entities]
-    if report.schema_created:
+    if report.load.schema_created:
         yield "schema   created, because no table existed"
     if not counts:
         checks = f"; {report.script} only checks that" if report.script else ""
         yield f"nothing to repair: the tables hold the rows of the snapshot{checks}"
         return
     yield from table(["entity", "deleted", "updated", "inserted"], counts)
-    if report.dry_run:
+    if report.load.dry_run:
         yield "dry run: nothing was changed"
     elif report.script:
         script = shlex.quote(str(report.script))
         yield "nothing was changed"
-        yield f"next: snapseed db psql {report.environment} -X -f {script}, or psql with the URL of the database"
+        yield f"next: snapseed db psql {report.load.environment} -X -f {script}, or psql with the URL of the database"
     else:
         rows = "1 row" if report.rows == 1 else f"{report.rows:,} rows"
-        yield f"repaired {rows} in {report.seconds:.2f} s, verified before the commit"
+        yield f"repaired {rows} in {report.load.seconds:.2f} s, verified before the commit"
 
 
 def _summary(report: DiffReport) -> Iterator[str]:

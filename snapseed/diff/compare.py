@@ -64,7 +64,7 @@ class SchemaDifference:
         if self.left and self.right:
             return f"{self.entity}: {self.what} is {self.left} on the left, {self.right} on the right"
         side = "left" if self.left else "right"
-        return f"{self.entity}: {self.what} ({self.left or self.right}) is only on the {side}"
+        return f"{self.entity}: {self.what} is only on the {side} ({self.left or self.right})"
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,8 @@ def compare(left: Side, right: Side, request: DiffRequest = DiffRequest(), liste
                 schema += _schema_differences(name, mine[name], yours[name])
                 entities.append(_compare(pairs[name].narrowed(), request))
             else:
-                has = [", ".join(side[name].columns) if name in side else None for side in (mine, yours)]
-                schema.append(SchemaDifference(name, "the table", *has))
+                has = ["a table" if name in side else None for side in (mine, yours)]
+                schema.append(SchemaDifference(name, "it", *has))
             listener(Advanced("rows", number, len(names), unit="tables"))
     return DiffReport(str(left), str(right), tuple(schema), tuple(entities))
 

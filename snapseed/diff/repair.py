@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
@@ -26,7 +26,7 @@ from snapseed.diff.sides import entity_table
 from snapseed.diff.statements import HASH, Rows, Script, Server, change_rows, is_keyed, stage, staged_columns
 from snapseed.diff.tables import SnapshotTable
 from snapseed.errors import SnapseedError, UsageError
-from snapseed.events import Advanced, Listener, ignore, phase, phase_seconds, recorded
+from snapseed.events import Advanced, Listener, ignore, phase, recorded
 from snapseed.load.encode import encode_text
 from snapseed.load.execute import new_load, record, set_sequences, verify_rows
 from snapseed.load.outcome import LoadReport, failed
@@ -46,7 +46,6 @@ from snapseed.postgres.provenance import recorded_by_script
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.hashing import row_hashes
-from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import Snapshot, snapshot_of
 
 # More bytes of staged rows than these wait in a file.
@@ -83,22 +82,14 @@ class EntityRepair:
 
 @dataclass(frozen=True)
 class RepairReport:
-    """What a repair changed; with `dry_run` or a `script`, what it would change. Tables that agree are left out."""
+    """What a repair changed; with `dry_run` or a `script`, what it would change. Tables that agree are left out.
 
-    environment: str
-    target: str
-    source: str
-    manifest: Manifest
-    dry_run: bool
+    `load` tells of the target and of the phases, as after a load.
+    """
+
+    load: LoadReport
     script: Path | None
     entities: tuple[EntityRepair, ...]
-    schema_created: bool = False
-    phases: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def seconds(self) -> float:
-        """All phases together."""
-        return sum(self.phases.values())
 
     @property
     def rows(self) -> int:
@@ -136,8 +127,7 @@ def repair_snapshot(
         for name, each in prepared.changes.items()
         if each.commands
     )
-    where = environment.name, target.described, target.source, snapshot.manifest, request.dry_run, request.script
-    return RepairReport(*where, entities, report.after(events).schema_created, phase_seconds(events))
+    return RepairReport(report.after(events), request.script, entities)
 
 
 def _write(session: LoadSession, file: IO[bytes]) -> Prepared:
