@@ -39,7 +39,7 @@ def opened_browser() -> Iterator[Any]:
 
 
 def write_page(folder: Path, name: str) -> Path:
-    """The page of the example's snapshot, of the wide one, or of the hostile one with a load and differences, in a file."""
+    """A file with the page of the example's snapshot, the wide one, or the hostile one with a load and differences."""
     with tempfile.TemporaryDirectory() as temporary:
         project, environment, request = find_project(ROOT), "ci", PageRequest()
         if name == "hostile":

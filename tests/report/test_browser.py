@@ -81,8 +81,7 @@ def test_charts_have_an_extent(tab: Any) -> None:  # noqa: ANN401 - as above
     for selector in [
         ".g .n",
         ".g .l",
-        ".list .b path",
-        *([".m .p", ".columns .h path"] if tab.query_selector(".m") else []),
+        *([".m .p", ".columns .h path", ".time .b path"] if tab.query_selector(".m") else []),
     ]:
         box = tab.query_selector(selector).bounding_box()
         assert box["width"] > 1, selector
