@@ -27,7 +27,12 @@ from snapseed.postgres.facts import TableName
 _SETTING = "SNAPSEED_TEST_CITUS"
 pytestmark = pytest.mark.skipif(_SETTING not in os.environ, reason=f"{_SETTING} names no coordinator of Citus")
 _TABLES = ("tenants", "orders", "notes", "badges", "managed", "plain")
-_KINDS = {"tenants": "reference", "orders": "distributed", "notes": "distributed", "badges": "single-shard"}
+_KINDS: dict[str, str | None] = {
+    "tenants": "reference",
+    "orders": "distributed",
+    "notes": "distributed",
+    "badges": "single-shard",
+}
 _KINDS |= {"managed": "local", "plain": None}
 _SCHEMA = """
 SET LOCAL citus.shard_count = 4;
@@ -128,9 +133,9 @@ def test_commands_on_tables_of_citus(project: Project) -> None:
 @pytest.mark.parametrize(
     "act",
     [
-        lambda *where: repair_snapshot(*where, RepairRequest(consent=True)),
-        lambda *where: load_snapshot(*where, LoadRequest(recreate=True, consent=True)),
-        lambda *where: load_snapshot(*where, LoadRequest(mode=Mode.APPEND)),
+        lambda project, environment: repair_snapshot(project, environment, RepairRequest(consent=True)),
+        lambda project, environment: load_snapshot(project, environment, LoadRequest(recreate=True, consent=True)),
+        lambda project, environment: load_snapshot(project, environment, LoadRequest(mode=Mode.APPEND)),
     ],
     ids=["repair without a unique index on the key", "recreate", "append of the same parts"],
 )
