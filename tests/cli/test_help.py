@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
-from snapseed.cli.app import app
+from snapseed.cli.app import COMMAND
 from tests.command_line import run_command
 
 HEAVY = ("numpy", "polars", "psycopg", "pyarrow", "redis", "rich")
@@ -26,15 +25,15 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ..
         yield from commands(inner, (*path, name))
 
 
+ALL = [" ".join(path) for path in commands(COMMAND)]
+
+
 def at(path: tuple[str, ...]) -> Any:  # noqa: ANN401 - as above
     """The command at this path."""
-    command: Any = typer.main.get_command(app)
+    command: Any = COMMAND
     for name in path:
         command = command.commands[name]
     return command
-
-
-ALL = [" ".join(path) for path in commands(typer.main.get_command(app))]
 
 
 def run(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:

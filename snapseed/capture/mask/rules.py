@@ -67,9 +67,12 @@ _KINDS = {
 }
 
 
-def kind_of(rule: MaskRule) -> RuleKind | None:
-    """The kind of a rule; None for a name that no rule has."""
-    return _KINDS.get("function" if ":" in rule.rule else rule.rule)
+_UNKNOWN = RuleKind(is_keyed=False)
+
+
+def kind_of(rule: MaskRule) -> RuleKind:
+    """The kind of a rule. `assign` finds names that no rule has."""
+    return _KINDS.get("function" if ":" in rule.rule else rule.rule, _UNKNOWN)
 
 
 def rules_of_paths(rule: MaskRule) -> dict[str, MaskRule]:
@@ -89,14 +92,13 @@ def _is_unique(rule: MaskRule, column: MaskableColumn) -> bool:
     if rule.rule == "number":
         is_exact = column.kind.family in INTEGERS or column.kind.family is Family.NUMERIC
         return is_exact and rule.noise is None and rule.bucket is None
-    kind = kind_of(rule)
-    return kind is not None and kind.is_unique and (kind.is_lower or column.base != "citext")
+    return kind_of(rule).is_unique and (kind_of(rule).is_lower or column.base != "citext")
 
 
 def _misfits(rule: MaskRule, column: MaskableColumn) -> Iterator[str]:
     """Why the rule cannot be used for this column on its own, in words, with what to do."""
     kind, family = kind_of(rule), column.kind.family
-    if kind is None:
+    if kind is _UNKNOWN:
         yield f"there is no rule {rule.rule!r}; {suggestion(rule.rule, _KINDS) or 'use one of ' + ', '.join(_KINDS)}"
         return
     if column.is_generated and rule.rule != "keep":
@@ -125,8 +127,8 @@ def _wrong_options(rule: MaskRule, kind: RuleKind) -> Iterator[str]:
         yield f"{rule.rule} takes no option {unknown[0]!r}" + (f", only {', '.join(kind.options)}" * bool(kind.options))
     inner = {**rules_of_paths(rule), "other": MaskRule(rule.other)}
     for path, own in inner.items():
-        of_path = kind_of(own)
-        if of_path is None or (of_path.types is not None and not of_path.types & (TEXTS | {"numeric"})):
+        types = kind_of(own).types
+        if kind_of(own) is _UNKNOWN or (types is not None and not types & (TEXTS | {"numeric"})):
             yield f"{own.rule} is no rule for the values of a document ({path}); use one that fits texts or numbers"
     for own in (rule, *inner.values()):
         if own.rule == "constant" and own.value is None:
@@ -149,11 +151,11 @@ def assign(facts: Facts, configured: Mapping[str, MaskRule]) -> tuple[dict[Place
     rules = followed(own, facts)
     problems += _contradictions(facts, rules)
     for place, rule in rules.items():
-        problems += [f"{facts.names[place]}: {problem}" for problem in _misfits(rule, facts.columns[place])]
+        problems += [f"{facts.columns[place].shown}: {problem}" for problem in _misfits(rule, facts.columns[place])]
         if rule.rule == "date" and not shifted_by(facts, place, rule):
-            problems.append(f'{facts.names[place]}: say by which column dates are shifted: by = "user_id"')
+            problems.append(f'{facts.columns[place].shown}: say by which column dates are shifted: by = "user_id"')
     problems += [
-        f"{facts.names[place]}: it decides which partition a row belongs to; use keep"
+        f"{facts.columns[place].shown}: it decides which partition a row belongs to; use keep"
         for place in sorted(facts.partitioning)
         if rules.get(place, _KEEP).rule != "keep"
     ]
@@ -180,9 +182,10 @@ def shifted_by(facts: Facts, place: Place, rule: MaskRule) -> tuple[str, ...]:
 
 
 def _contradictions(facts: Facts, rules: Mapping[Place, MaskRule]) -> Iterator[str]:
+    """What would break references, in words: both sides of each need rules that keep equal values equal."""
     for own, target in facts.references:
         rule, other = rules.get(own, _KEEP), rules.get(target, _KEEP)
-        name, to = facts.names[own], facts.names[target]
+        name, to = facts.columns[own].shown, facts.columns[target].shown
         column, families = facts.columns[own], {facts.columns[place].kind.family for place in (own, target)}
         # 1 and 1.0 are equal, and have not the same digits.
         is_same = column.type == facts.columns[target].type and Family.TEXT_FORM not in families
@@ -212,7 +215,8 @@ def _broken(facts: Facts, rules: Mapping[Place, MaskRule], unique: UniqueFacts) 
     compared = set(_columns_in(facts, unique.oid, _NULL_TEST.sub(untested, unique.predicate)))
     for name in sorted(own.keys() & set(_columns_in(facts, unique.oid, unique.predicate))):
         if name in compared or own[name].rule == "null":
-            yield f"{facts.names[unique.oid, name]}: {what} is for rows {unique.predicate}, which may change; use keep"
+            shown = facts.columns[unique.oid, name].shown
+            yield f"{shown}: {what} is for rows {unique.predicate}, which may change; use keep"
     parts = {part: [name for name in _columns_in(facts, unique.oid, part) if name in own] for part in unique.parts}
     lost = [part for part in unique.parts if parts[part] and not _stays_unique(facts, own, unique, part)]
     is_null = any(part in own and own[part].rule == "null" for part in unique.parts)
@@ -224,7 +228,7 @@ def _broken(facts: Facts, rules: Mapping[Place, MaskRule], unique: UniqueFacts) 
     for part in lost:
         place = unique.oid, parts[part][0]
         instead = _instead(rules[place], facts.columns[place], part)
-        yield f"{facts.names[place]}: {rules[place].rule} does not keep {what} unique; {instead}"
+        yield f"{facts.columns[place].shown}: {rules[place].rule} does not keep {what} unique; {instead}"
 
 
 def _columns_in(facts: Facts, oid: int, expression: str) -> Iterator[str]:
@@ -249,8 +253,7 @@ def _stays_unique(facts: Facts, own: Mapping[str, MaskRule], unique: UniqueFacts
         return _is_unique(own[part], column)
     match = _LOWER.fullmatch(part if column is None else f"({column.expression})")
     rule = own.get(next(words_in(match["name"]), "")) if match else None
-    kind = kind_of(rule) if rule else None
-    return kind is not None and kind.is_unique and kind.is_lower
+    return rule is not None and kind_of(rule).is_unique and kind_of(rule).is_lower
 
 
 def _implies(facts: Facts, own: Mapping[str, MaskRule], other: UniqueFacts, unique: UniqueFacts) -> bool:
@@ -264,6 +267,7 @@ def _implies(facts: Facts, own: Mapping[str, MaskRule], other: UniqueFacts, uniq
 
 
 def _instead(rule: MaskRule, column: MaskableColumn, part: str) -> str:
+    """What to do about a rule that does not keep this part of a unique index unique."""
     if rule.rule == "date":
         return "shift it by the other column of the index (by = …), or use keep"
     if ":" in rule.rule:
