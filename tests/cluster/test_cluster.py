@@ -199,9 +199,11 @@ def test_a_scheduler_that_does_not_answer_may_do_so_later(tmp_path: Path) -> Non
     with TCPServer(("127.0.0.1", 0), BaseRequestHandler) as server, ThreadPoolExecutor(1) as pool:
         pool.submit(server.serve_forever, poll_interval=0.01)
         address = f"tcp://127.0.0.1:{server.server_address[1]}"
-        with pytest.raises(ServerError) as caught, on_cluster(address, project, store, jobs=1, listener=ignore):
-            pass
-        server.shutdown()
+        try:
+            with pytest.raises(ServerError) as caught, on_cluster(address, project, store, jobs=1, listener=ignore):
+                pass
+        finally:
+            server.shutdown()
     assert caught.value.where == address
 
 
