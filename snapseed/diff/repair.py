@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -214,7 +214,7 @@ def _staged(
     with ExitStack() as stack:
         files = {rows: stack.enter_context(SpooledTemporaryFile(_SPOOLED_BYTES)) for rows in Rows}
         try:
-            for found in pair.differences():
+            for found in stack.enter_context(closing(pair.differences())):
                 differs = differing_columns(found, pair.columns, 0.0)
                 moves = [where for name, where in differs.items() if name in fixed or not keyed]
                 moved = np.any(moves, axis=0) if moves else np.zeros(found.before.num_rows, bool)
