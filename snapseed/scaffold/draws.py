@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice, product
+from string import ascii_lowercase, ascii_uppercase
 
 from rstr import Rstr
 
@@ -42,6 +43,8 @@ _ANY = ("a", "A", "1", "")
 _KEY_DIGITS = 9
 # A run of this many digits in a pattern has room for the row number.
 _ROOM = 3
+# So many digits, or letters, have room for a million rows, or half of them.
+_MANY_DIGITS, _MANY_LETTERS = 6, 4
 _MATCHES = 8
 
 
@@ -255,18 +258,40 @@ def _place(wanted: Wanted, name: str, *, is_only: bool) -> tuple[str, tuple[str,
 def _matching(wanted: Wanted) -> Iterator[Draw]:
     """Texts that match the regular expression of a check; if unique, with the row number in place of as much as can be.
 
-    That is all letters and digits, all digits, or some digits in a row.
+    That is all letters and digits, all digits, some digits in a row, or some letters in a row, which count as well.
     """
     is_padded = wanted.kind.family is Family.CHARACTER
     for pattern in wanted.limits.patterns:
         texts = texts_matching(pattern, wanted.length if is_padded else None)
         if texts and not wanted.is_unique:
             yield choice(wanted, texts)
-        for text in texts[:1] if wanted.is_unique else ():
+        if not wanted.is_unique:
+            continue
+        long = texts_matching(re.sub(r"\{\d+,(\d+)\}", r"{\1}", pattern.replace("+", "{6}")))
+        found: list[tuple[bool, Draw]] = []
+        for text in (*texts[:1], *long[:1]):
             alone = reversed(list(re.finditer(rf"\d{{{_ROOM},}}", text)))
             for runs in (*(list(re.finditer(places, text)) for places in (r"\w+", r"\d+")), *([run] for run in alone)):
-                if sum(len(run[0]) for run in runs) >= _ROOM:
-                    yield _grouped(text, runs)
+                digits = sum(len(run[0]) for run in runs)
+                found += [(digits < _MANY_DIGITS, _grouped(text, runs))] if digits >= _ROOM else []
+            letters = re.finditer("[A-Z]{2,}|[a-z]{2,}", text)
+            found += [(len(run[0]) < _MANY_LETTERS, _lettered(wanted, text, run)) for run in letters]
+        # What has room for few rows comes last.
+        yield from (draw for _, draw in sorted(found, key=lambda pair: pair[0]))
+
+
+def _lettered(wanted: Wanted, text: str, run: re.Match[str]) -> Draw:
+    """The row number, counted in letters, in place of some letters of a text."""
+    before, after, letters = (
+        text[: run.start()],
+        text[run.end() :],
+        ascii_uppercase if run[0].isupper() else ascii_lowercase,
+    )
+    order = ", ascending=True" * wanted.is_key
+    code = f"rows.code({wanted.draw}, {len(run[0])}, {quoted(letters)}{order})"
+    parts = [quoted(before)] * bool(before) + [code] + [quoted(after)] * bool(after)
+    examples = tuple(f"{before}{letter * len(run[0])}{after}" for letter in (letters[0], letters[-1]))
+    return Draw(" + ".join(parts), examples, is_unique=True)
 
 
 def _grouped(text: str, runs: list[re.Match[str]]) -> Draw:

@@ -294,11 +294,10 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
     values = {}
     for name in (column.name for column in sources.table.columns if column.name in filled):
         values[name] = draws[name].finished(variables.get(name, filled[name]))
-    return statements, values | {
-        name: f"rows.or_null({quoted(draw)}, {values[name]}, {share})"
-        for name, (draw, share) in nulls.items()
-        if name in values
-    }
+    spared = {name: (f"{name} spared", f"rows.key().is_in({list(keys)})") for name, keys in columns.spared.items()}
+    for name, (draw, share) in (*nulls.items(), *spared.items()):
+        values |= {name: f"rows.or_null({quoted(draw)}, {values[name]}, {share})"} if name in values else {}
+    return statements, values
 
 
 def _table(together: Together) -> str:

@@ -6,8 +6,7 @@ Columns are drawn together if checks over several of them would not hold otherwi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import chain
 
@@ -47,7 +46,8 @@ class Columns:
     """What is decided about the columns of a table: a draw for each, or why there is none.
 
     `values` are those that the columns of checks may have, as JSON. `never_null` columns are NULL only where columns
-    that are drawn `together` say so, `sometimes_null` columns are NULL now and then. `notes` are for people.
+    that are drawn `together` say so, `sometimes_null` columns are NULL now and then, and those that are `spared` in the
+    rows with these keys. `notes` are for people.
     """
 
     draws: Mapping[str, Draw]
@@ -57,6 +57,7 @@ class Columns:
     never_null: frozenset[str] = frozenset()
     sometimes_null: frozenset[str] = frozenset()
     together: tuple[Together, ...] = ()
+    spared: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def decide(proposal: Proposal, answer: Answer) -> Columns:
@@ -72,6 +73,10 @@ def decide(proposal: Proposal, answer: Answer) -> Columns:
         chosen = _without_reading(proposal, rule, chosen)
         del tables[rule]
     failing = [rule for rule, met in tables.items() if not _holds(rule, met, chosen.values)]
+    if spared := {rule: found for rule in failing if (found := _spared(sources, chosen, rule, tables))}:
+        failing = [rule for rule in failing if rule not in spared]
+        tables = {rule: met for rule, met in tables.items() if rule not in spared}
+        chosen = replace(chosen, spared={name: keys for found in spared.values() for name, keys in found.items()})
     for group in _connected(failing):
         chosen = _combined(proposal, chosen, group, tables)
     for name in chosen.null.keys() & chosen.never_null:
@@ -128,9 +133,6 @@ def _rows_of(proposal: Proposal, columns: Columns) -> CandidateRows:
     for order in sources.conditions.orders:
         if order.rule is not None and _is_met(sources, columns, order.rule):
             before, after = values.get(order.before, ()), values.get(order.after, ())
-            match columns.draws[order.before].examples:
-                case [datetime() as first, *_] if order.within is not None:
-                    after = (encoded(first + timedelta(days=1)),)
             values |= {order.before: before[:1], order.after: after[-1:]}
     for group in columns.together:
         for name, states in group.states.items():
@@ -138,6 +140,9 @@ def _rows_of(proposal: Proposal, columns: Columns) -> CandidateRows:
             values[name] = tuple(
                 NULL if state is None else drawn[0] if state == DRAWN else encoded(state) for state in states
             )
+    for key in columns.spared and sources.place.key:
+        # In the rows that are spared, other columns are NULL.
+        values[key] = tuple(value for value in values[key] if int(value) not in chain(*columns.spared.values()))
     known = {name: found for name, found in values.items() if found}
     count = min(max(map(len, known.values()), default=0), _MOST_ROWS)
     return CandidateRows(
@@ -230,6 +235,19 @@ def _holds(rule: Rule, met: Truths, values: Mapping[str, Row]) -> bool:
         is_met or any(value not in values[name] for name, value in zip(rule.columns, row, strict=True))
         for row, is_met in met.items()
     )
+
+
+def _spared(sources: Sources, chosen: Columns, rule: Rule, tables: Mapping[Rule, Truths]) -> dict[str, tuple[int, ...]]:
+    """The columns that a rule asks to be NULL in single rows whose keys it names, and these keys; empty without any."""
+    (key, *more), names = sources.place.key, rule.columns
+    if more or key not in names or chosen.draws[key].code != "rows.key()":
+        return {}
+    keys = {row[names.index(key)] for row, is_met in tables[rule].items() if not is_met}
+    empty = {name: (NULL,) for name in (chosen.draws.keys() & sources.nullable) - chosen.never_null if name in names}
+    is_named = keys <= {*map(encoded, sources.conditions.singled_out(key))}
+    helps = _holds(rule, tables[rule], {**chosen.values, **empty, key: tuple(keys)})
+    harms = any(not _holds(other, met, {**chosen.values, **empty}) for other, met in tables.items() if other != rule)
+    return dict.fromkeys(empty, tuple(sorted(map(int, keys)))) if is_named and helps and not harms else {}
 
 
 def _connected(rules: Sequence[Rule]) -> list[list[Rule]]:
