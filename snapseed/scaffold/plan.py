@@ -27,7 +27,7 @@ from snapseed.scaffold.decide.sources import ImpossibleError, most_per_parent, s
 from snapseed.scaffold.decide.trial import CandidateRows
 from snapseed.scaffold.draws import NUMBER, literal, quoted
 from snapseed.scaffold.expressions import NOW
-from snapseed.scaffold.kept import HeldRows, KeptRows
+from snapseed.scaffold.kept import HeldRows
 from snapseed.scaffold.names import identifier, short_type
 from snapseed.scaffold.schema import Table
 from snapseed.snapshot.manifest import IDENTIFIER, is_identifier
@@ -55,7 +55,7 @@ class EntityPlan:
     title: str
     key: tuple[str, ...]
     columns: Mapping[str, str]
-    rows: str | None
+    rows: str | None = None
     parent: str | None = None
     per_parent: str | None = None
     among: str | None = None
@@ -157,11 +157,12 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
     strides: dict[int | None, int] = {None: 1}
     entities: dict[int, EntityPlan] = {}
     for oid in sorted(arrangement.places, key=lambda oid: len(arrangement.ancestors(oid))):
-        if oid in arrangement.kept:
-            entities[oid] = _kept(arrangement.tables[oid], arrangement.places[oid], arrangement.kept[oid])
+        place = arrangement.places[oid]
+        if kept := arrangement.kept.get(oid):
+            entity = _declared(arrangement.tables[oid], place, kept.columns)
+            entities[oid] = replace(entity, rows=str(len(kept.rows)), pool=kept.pool)
             continue
-        key = arrangement.places[oid].parent
-        parent = None if key is None else key.target
+        parent = None if place.parent is None else place.parent.target
         related = {*arrangement.ancestors(oid), *(found.target for found in arrangement.tables[oid].foreign_keys)}
         if oid in waiting or related & (impossible.keys() | waiting):
             waiting.add(oid)
@@ -172,7 +173,7 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
             usual = counts[-1] if counts else MOST_PER_PARENT
             most = None if parent is None else most_per_parent(proposal.sources, strides[parent], usual)
             columns = rehearsed(proposal, decide(proposal, answer), refusal)
-            if unknown := columns.null.keys() & {*arrangement.places[oid].key}:
+            if unknown := columns.null.keys() & {*place.key}:
                 raise ImpossibleError(oid, f"snapseed found no values for its key ({', '.join(unknown)})")  # noqa: TRY301
         except ImpossibleError as exc:
             impossible[oid] = exc.reason
@@ -194,17 +195,15 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
     return list(entities.values()), impossible
 
 
-def _kept(table: Table, place: Place, kept: KeptRows) -> EntityPlan:
-    """For a table that keeps the rows that it holds."""
+def _declared(table: Table, place: Place, columns: Iterable[str]) -> EntityPlan:
+    """The declaration of an entity with these columns."""
     return EntityPlan(
         name=place.name,
         table=None if table.name == place.name else table.name,
         schema=None if table.is_visible else table.schema,
         title=_title(table),
-        key=kept.key,
-        columns={name: short_type(table.kind(name).name) for name in kept.columns},
-        rows=str(len(kept.rows)),
-        pool=kept.pool,
+        key=place.key,
+        columns={name: short_type(table.kind(name).name) for name in columns},
     )
 
 
@@ -218,17 +217,10 @@ def _entity(proposal: Proposal, columns: Columns, parent: str | None, names: Col
     def named(code: str) -> str:
         return _ENTITY.sub(lambda match: alias_of(match[1], parameters), _ROWS.sub(r"\1", code))
 
-    plan = EntityPlan(
-        name=place.name,
-        table=None if table.name == place.name else table.name,
-        schema=None if table.is_visible else table.schema,
-        title=_title(table),
-        key=place.key,
-        columns={name: short_type(table.kind(name).name) for name in values},
+    plan = replace(
+        _declared(table, place, values),
         parent=parent,
-        per_parent=None,
         among=among,
-        rows=None,
         parameters=parameters,
         references=frozenset(name for code in codes for name in _ENTITY.findall(code)) | ({among} if among else set()),
         statements=tuple((name, named(code)) for name, code in statements),

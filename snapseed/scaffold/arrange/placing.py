@@ -216,7 +216,7 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
     ways = (
         first(alone, table.foreign_columns),
         _joint_key(draft, table, parent) if parent is not None and may_be_joint else (),
-        _own_key(table, dependent) if may_be_joint else (),
+        _own_key(table, possible, dependent) if may_be_joint else (),
         _combined(table, draft.conditions[oid], draft.lookups) if may_be_joint else (),
         first((name for index in table.unique for name in index), dependent),
     )
@@ -230,33 +230,19 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
     return first(alone) or first(free, dependent), False
 
 
-def _own_key(table: Table, dependent: frozenset[str]) -> tuple[str, ...]:
+def _own_key(table: Table, possible: Collection[str], dependent: frozenset[str]) -> tuple[str, ...]:
     """The primary key of a table, beginning with a column that can tell all rows apart: one with room, if possible."""
-    free = [name for name in table.primary_key if _can_be_key(table, name) and name not in dependent]
-    ascending = [name for name in free if table.kind(name).family in _ASCENDING]
+    kinds = {name: table.kind(name) for name in table.primary_key if name in possible and name not in dependent}
+    ascending = [name for name, kind in kinds.items() if kind.family in _ASCENDING]
     if not ascending or not all(_can_be_part(table, name) for name in table.primary_key):
         return ()
-    kinds = {name: table.kind(name) for name in ascending}
-    unlike = min(
-        ascending,
-        key=lambda name: (
-            table.column(name).type.startswith("character") and bool(kinds[name].modifiers),
-            kinds[name].family in MOMENTS - {Family.DATE},
-        ),
-    )
+
+    def is_short(name: str) -> tuple[bool, bool]:
+        is_limited = table.column(name).type.startswith("character") and bool(kinds[name].modifiers)
+        return is_limited, kinds[name].family in MOMENTS - {Family.DATE}
+
+    unlike = min(ascending, key=is_short)
     return unlike, *(name for name in table.primary_key if name != unlike)
-
-
-def _can_be_key(table: Table, name: str) -> bool:
-    """Whether the column has a type for keys, and takes as many values as there are rows."""
-    column = table.column(name)
-    try:
-        kind = table.kind(name)
-    except ConfigurationError:
-        return False
-    is_listed = kind.family is Family.BOOLEAN and (name,) in table.unique
-    fits = is_listed or kind.family in {Family.UUID, *_ASCENDING}
-    return fits and not column.generated and not column.labels and not kind.is_array
 
 
 def _can_be_part(table: Table, name: str) -> bool:
@@ -266,6 +252,16 @@ def _can_be_part(table: Table, name: str) -> bool:
         return not column.generated and column.not_null and is_key_type(table.kind(name))
     except ConfigurationError:
         return False
+
+
+def _can_be_key(table: Table, name: str) -> bool:
+    """Whether the column can tell all rows apart, in ascending order."""
+    try:
+        kind = table.kind(name)
+    except ConfigurationError:
+        return False
+    fits = kind.family in {Family.UUID, *_ASCENDING} and not kind.is_array
+    return fits and not table.column(name).generated and not table.column(name).labels
 
 
 def _joint_key(draft: Arrangement, table: Table, parent: ForeignKey) -> tuple[str, ...]:
