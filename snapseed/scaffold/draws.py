@@ -210,9 +210,13 @@ def _keys(wanted: Wanted) -> Iterator[Draw]:
 
 def _numbered(width: int, before: str = "", after: str = "") -> Draw:
     """The row number in this many digits between two texts. The digits limit the number of rows."""
-    parts = [quoted(before)] * bool(before) + [f"{NUMBER}.str.zfill({width})"] + [quoted(after)] * bool(after)
-    examples = tuple(f"{before}{number:0>{width}}{after}" for number in ("1", "9" * width))
-    return Draw(" + ".join(parts), examples, is_unique=True)
+    return _between(before, f"{NUMBER}.str.zfill({width})", after, (f"{1:0>{width}}", "9" * width))
+
+
+def _between(before: str, code: str, after: str, examples: tuple[str, ...]) -> Draw:
+    """Unique texts between two that are always the same."""
+    parts = [quoted(before)] * bool(before) + [code] + [quoted(after)] * bool(after)
+    return Draw(" + ".join(parts), tuple(before + example + after for example in examples), is_unique=True)
 
 
 def templated(wanted: Wanted, template: str) -> Draw:
@@ -282,16 +286,10 @@ def _matching(wanted: Wanted) -> Iterator[Draw]:
 
 def _lettered(wanted: Wanted, text: str, run: re.Match[str]) -> Draw:
     """The row number, counted in letters, in place of some letters of a text."""
-    before, after, letters = (
-        text[: run.start()],
-        text[run.end() :],
-        ascii_uppercase if run[0].isupper() else ascii_lowercase,
-    )
-    order = ", ascending=True" * wanted.is_key
+    letters, order = ascii_uppercase if run[0].isupper() else ascii_lowercase, ", ascending=True" * wanted.is_key
     code = f"rows.code({wanted.draw}, {len(run[0])}, {quoted(letters)}{order})"
-    parts = [quoted(before)] * bool(before) + [code] + [quoted(after)] * bool(after)
-    examples = tuple(f"{before}{letter * len(run[0])}{after}" for letter in (letters[0], letters[-1]))
-    return Draw(" + ".join(parts), examples, is_unique=True)
+    examples = (letters[0] * len(run[0]), letters[-1] * len(run[0]))
+    return _between(text[: run.start()], code, text[run.end() :], examples)
 
 
 def _grouped(text: str, runs: list[re.Match[str]]) -> Draw:

@@ -11,7 +11,7 @@ from functools import cache, cached_property
 
 from snapseed.generate.words import words_of
 from snapseed.scaffold.arrange import Arrangement, Place
-from snapseed.scaffold.arrange.guesses import with_guesses
+from snapseed.scaffold.arrange.parents import with_guesses
 from snapseed.scaffold.arrange.placing import arrange
 from snapseed.scaffold.arrange.sizes import (
     MOST_PER_PARENT,
@@ -23,6 +23,7 @@ from snapseed.scaffold.arrange.sizes import (
 from snapseed.scaffold.conditions import conditions_of
 from snapseed.scaffold.decide import Answer, Columns, Together, decide, rehearsed
 from snapseed.scaffold.decide.columns import Proposal, propose, share_of_nulls
+from snapseed.scaffold.decide.combinations import DRAWN
 from snapseed.scaffold.decide.sources import ImpossibleError, most_per_parent, sources_of
 from snapseed.scaffold.decide.trial import CandidateRows
 from snapseed.scaffold.draws import NUMBER, literal, quoted
@@ -261,9 +262,10 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
         return variable
 
     for group in columns.together:
-        rows = assigned("together", _table(group))
-        nulls |= {name: (f"no {name}", f"{rows}[{quoted(f'no {name}')}]") for name in group.drawn}
-        listed = group.states.keys() - group.drawn
+        drawn_or_null = {name for name, states in group.items() if DRAWN in states}
+        rows = assigned("together", _table(group, drawn_or_null))
+        nulls |= {name: (f"no {name}", f"{rows}[{quoted(f'no {name}')}]") for name in drawn_or_null}
+        listed = group.keys() - drawn_or_null
         draws |= {name: replace(draws[name], code=f"{rows}[{quoted(name)}]", local=None) for name in listed}
 
     @cache
@@ -292,16 +294,15 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
     return statements, values
 
 
-def _table(together: Together) -> str:
-    """A row of a table for each row: what its columns have in common, or which of them are NULL."""
-    columns = {
-        f"no {name}" if name in together.drawn else name: [state is None for state in states]
-        if name in together.drawn
-        else states
-        for name, states in together.states.items()
-    }
-    shown = (f"{quoted(name)}: [{', '.join(map(literal, states))}]" for name, states in columns.items())
-    return f"rows.sample({quoted(', '.join(together.states))}, pl.DataFrame({{{', '.join(shown)}}}))"
+def _table(together: Together, drawn: Collection[str]) -> str:
+    """A row of a table for each row: what its columns have in common, or which of those that are drawn are NULL."""
+    shown = (
+        f"{quoted(f'no {name}')}: {[state is None for state in states]}"
+        if name in drawn
+        else f"{quoted(name)}: [{', '.join(map(literal, states))}]"
+        for name, states in together.items()
+    )
+    return f"rows.sample({quoted(', '.join(together))}, pl.DataFrame({{{', '.join(shown)}}}))"
 
 
 def _title(table: Table) -> str:

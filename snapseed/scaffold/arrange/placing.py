@@ -14,7 +14,7 @@ from snapseed.scaffold.kept import KeptRows
 from snapseed.scaffold.names import identifier, suggests
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.keys import is_key_type
-from snapseed.snapshot.types import INTEGERS, Family
+from snapseed.snapshot.types import INTEGERS, ColumnType, Family
 
 _SMALL_COLUMNS = 5
 # A unique column with no more different values makes a lookup.
@@ -192,8 +192,7 @@ def _lookup(draft: Arrangement, oid: int, needed: frozenset[int], above: frozens
     ]
     codes, step = {}, 1
     for name, count in reversed(list(zip(columns, counts, strict=True))):
-        code = f"(rows.number() - 1) // {step:_}" if step > 1 else "rows.number() - 1"
-        codes[name] = code if name == columns[0] else f"({code}) % {count:_}" if step == 1 else f"{code} % {count:_}"
+        codes[name] = f"(rows.number() - 1){f' // {step}' * (step > 1)} % {count}"
         step *= count
     return replace(place, rows=min(step, known or _MOST_LOOKUP_ROWS), combined=codes)
 
@@ -204,7 +203,8 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
     Empty if there are none.
     """
     table, parent = draft.tables[oid], draft.parents.get(oid)
-    possible = [column.name for column in table.columns if _can_be_key(table, column.name)]
+    kinds = {column.name: _kind_in_key(table, column.name) for column in table.columns if not column.labels}
+    possible = [name for name, kind in kinds.items() if kind and kind.family in {Family.UUID, *_ASCENDING}]
     alone = [index[0] for index in table.unique if len(index) == 1]
     dependent = table.foreign_columns | draft.conditions[oid].narrow
 
@@ -234,7 +234,7 @@ def _own_key(table: Table, possible: Collection[str], dependent: frozenset[str])
     """The primary key of a table, beginning with a column that can tell all rows apart: one with room, if possible."""
     kinds = {name: table.kind(name) for name in table.primary_key if name in possible and name not in dependent}
     ascending = [name for name, kind in kinds.items() if kind.family in _ASCENDING]
-    if not ascending or not all(_can_be_part(table, name) for name in table.primary_key):
+    if not ascending or not all(_kind_in_key(table, name) for name in table.primary_key):
         return ()
 
     def is_short(name: str) -> tuple[bool, bool]:
@@ -245,23 +245,13 @@ def _own_key(table: Table, possible: Collection[str], dependent: frozenset[str])
     return unlike, *(name for name in table.primary_key if name != unlike)
 
 
-def _can_be_part(table: Table, name: str) -> bool:
-    """Whether the column has a type for a part of a key."""
-    column = table.column(name)
-    try:
-        return not column.generated and column.not_null and is_key_type(table.kind(name))
-    except ConfigurationError:
-        return False
-
-
-def _can_be_key(table: Table, name: str) -> bool:
-    """Whether the column can tell all rows apart, in ascending order."""
+def _kind_in_key(table: Table, name: str) -> ColumnType | None:
+    """The type of a column that can be in a key; None for any other."""
     try:
         kind = table.kind(name)
     except ConfigurationError:
-        return False
-    fits = kind.family in {Family.UUID, *_ASCENDING} and not kind.is_array
-    return fits and not table.column(name).generated and not table.column(name).labels
+        return None
+    return kind if is_key_type(kind) and not table.column(name).generated else None
 
 
 def _joint_key(draft: Arrangement, table: Table, parent: ForeignKey) -> tuple[str, ...]:
@@ -276,7 +266,7 @@ def _joint_key(draft: Arrangement, table: Table, parent: ForeignKey) -> tuple[st
     first = tuple(own[name] for name in above)
     for index in [table.primary_key] if table.primary_key else table.unique:
         rest = [name for name in index if name not in first]
-        fits = all(_can_be_part(table, name) for name in index)
+        fits = all(table.column(name).not_null and _kind_in_key(table, name) for name in index)
         ranks = {name: rank for name in rest if (rank := _rank(draft, table, parent, name)) is not None}
         if fits and ranks and set(first) <= set(index):
             differing = min(rest, key=lambda name: ranks.get(name, PLACED + 1))

@@ -16,29 +16,16 @@ from snapseed.scaffold.decide.combinations import DRAWN, NULL, Options, Row, Tru
 from snapseed.scaffold.decide.sources import ImpossibleError, Sources, leave
 from snapseed.scaffold.decide.trial import CandidateRows, encoded, rows_of
 from snapseed.scaffold.draws import Draw, choice, constant
-from snapseed.scaffold.schema import Table
 
 # Asks the server which rows of values, of these types, meet a rule.
 Answer = Callable[[Rule, tuple[str, ...], tuple[Row, ...]], Truths]
+# Columns whose values depend on each other: a row takes its state in each of them from the same place. A state is a
+# value, None for NULL, or `DRAWN`.
+Together = Mapping[str, tuple[object, ...]]
 # A list of values up to this length is likely to be what a check is about, a longer one are words.
 _MOST_LISTED = 8
 # How many whole rows are tried.
 _MOST_ROWS = 24
-
-
-@dataclass(frozen=True)
-class Together:
-    """Columns whose values depend on each other: a row takes its state in each of them from the same place.
-
-    A state is a value, None for NULL, or `DRAWN`.
-    """
-
-    states: Mapping[str, tuple[object, ...]]
-
-    @property
-    def drawn(self) -> set[str]:
-        """The columns that are either drawn or NULL. All others have a list of values."""
-        return {name for name, states in self.states.items() if DRAWN in states}
 
 
 @dataclass(frozen=True)
@@ -68,7 +55,7 @@ def decide(proposal: Proposal, answer: Answer) -> Columns:
     sources = proposal.sources
     chosen = _chosen(proposal, answer)
     rules = [rule for rule in sources.conditions.rules if len(rule.columns) > 1 and not _is_met(sources, chosen, rule)]
-    tables = {rule: _tried(proposal, answer, rule, chosen) for rule in rules}
+    tables = {rule: _tried(proposal, answer, rule, chosen.values) for rule in rules}
     for rule in [rule for rule, met in tables.items() if not met or _looks_elsewhere(sources, rule)]:
         chosen = _without_reading(proposal, rule, chosen)
         del tables[rule]
@@ -113,7 +100,7 @@ def rehearsed(proposal: Proposal, columns: Columns, refusal: Callable[[Candidate
     if not proposal.sources.conditions.rules:
         return columns
     while (said := refusal(_rows_of(proposal, columns))) is not None:
-        joint = {name for group in columns.together for name in group.states}
+        joint = {*chain(*columns.together)}
         less = {
             name: _without(columns, name, said) for name in columns.draws if name in proposal.sources.nullable - joint
         }
@@ -135,7 +122,7 @@ def _rows_of(proposal: Proposal, columns: Columns) -> CandidateRows:
             before, after = values.get(order.before, ()), values.get(order.after, ())
             values |= {order.before: before[:1], order.after: after[-1:]}
     for group in columns.together:
-        for name, states in group.states.items():
+        for name, states in group.items():
             drawn = values.get(name, ())[:1] or (NULL,)
             values[name] = tuple(
                 NULL if state is None else drawn[0] if state == DRAWN else encoded(state) for state in states
@@ -164,8 +151,8 @@ def _chosen(proposal: Proposal, answer: Answer) -> Columns:
     for name in dict.fromkeys((*proposal.draws, *(name for rule in rules for name in rule.columns))):
         found, known = proposal.draws.get(name, ()), _examples(proposal, name)
         may_be_null, is_foreign = bool(found) and name in sources.nullable, name in sources.foreign
-        tried = tuple((value,) for value in dict.fromkeys((*chain(*known), *[NULL] * may_be_null)))
-        alone = {rule: answer(rule, _types(table, rule), tried) for rule in rules if rule.columns == (name,)}
+        tried = {name: tuple(chain(*known)) or (NULL,) * may_be_null}
+        alone = {rule: _tried(proposal, answer, rule, tried) for rule in rules if rule.columns == (name,)}
         refused = {value for met in alone.values() for (value,), is_met in met.items() if not is_met}
         never_null |= refused & {NULL} and {name}
         # Which rows a reference finds is for the table that it refers to.
@@ -200,18 +187,14 @@ def _examples(proposal: Proposal, name: str) -> list[Row]:
     return [(encoded(default),)] if is_known else []
 
 
-def _tried(proposal: Proposal, answer: Answer, rule: Rule, chosen: Columns) -> Truths:
-    """Which values of its columns meet a rule, NULL among them where it may be; empty if that is not known."""
-    table, may_be_null = proposal.sources.table, proposal.draws.keys() & proposal.sources.nullable
-    values = [
-        dict.fromkeys((*chosen.values[name], *[NULL] * (name in may_be_null))) if chosen.values[name] else ()
-        for name in rule.columns
-    ]
-    return answer(rule, _types(table, rule), rows_of(list(map(tuple, values)))) if all(values) else {}
-
-
-def _types(table: Table, rule: Rule) -> tuple[str, ...]:
-    return tuple(table.column(name).full_type for name in rule.columns)
+def _tried(proposal: Proposal, answer: Answer, rule: Rule, values: Mapping[str, Row]) -> Truths:
+    """Which values of its columns meet a rule, NULL among them where it may be; empty if these are not known."""
+    may_be_null = proposal.draws.keys() & proposal.sources.nullable
+    lists = [(*dict.fromkeys(values[name]), *[NULL] * (name in may_be_null)) for name in rule.columns if values[name]]
+    types = tuple(proposal.sources.table.column(name).full_type for name in rule.columns)
+    return (
+        answer(rule, types, rows_of([tuple(dict.fromkeys(some)) for some in lists])) if len(lists) == len(types) else {}
+    )
 
 
 def _is_met(sources: Sources, chosen: Columns, rule: Rule) -> bool:
@@ -255,10 +238,7 @@ def _connected(rules: Sequence[Rule]) -> list[list[Rule]]:
     groups: list[list[Rule]] = []
     for rule in rules:
         near = [group for group in groups if any(not set(rule.columns).isdisjoint(other.columns) for other in group)]
-        groups = [
-            *(group for group in groups if group not in near),
-            [*(other for group in near for other in group), rule],
-        ]
+        groups = [*(group for group in groups if group not in near), [*chain(*near), rule]]
     return groups
 
 
@@ -308,9 +288,7 @@ def _combined(proposal: Proposal, chosen: Columns, group: Sequence[Rule], tables
             chosen = _limited(proposal, chosen, group[0], name, {state: written[name].get(state) for state in kinds})
     if not together:
         return chosen
-    return replace(
-        chosen, together=(*chosen.together, Together(together)), never_null=chosen.never_null.union(together)
-    )
+    return replace(chosen, together=(*chosen.together, together), never_null=chosen.never_null.union(together))
 
 
 def _written(proposal: Proposal, chosen: Columns, name: str) -> dict[str, str | int]:

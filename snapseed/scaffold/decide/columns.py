@@ -87,6 +87,8 @@ def propose(sources: Sources, since: str | None) -> Proposal:
         after, window = orders.after(name, wanted, since), orders.window(name)
         before = re.match(r"\{own:([^}]*)\}", after[0]) if after else None
         is_split = window or (name in sources.conditions.ordered and not is_moment(sources, name))
+        known = table.statistics.get(name)
+        is_in_order = place.parent is not None and known is not None and known.correlation > _IN_ORDER
         given = Wanted(
             column=table.column(name),
             kind=table.kind(name),
@@ -102,8 +104,8 @@ def propose(sources: Sources, since: str | None) -> Proposal:
             after=after,
             rank=wanted[before[1]].rank if before else name,
             others=frozenset(names) - {name},
-            ascending=wanted[before[1]].ascending if before else _ascends(sources, name),
-            statistics=None if is_split else table.statistics.get(name),
+            ascending=wanted[before[1]].ascending if before else is_in_order,
+            statistics=None if is_split else known,
             now=sources.conditions.now,
         )
         found = tuple(_candidates(sources, given))
@@ -127,12 +129,6 @@ def propose(sources: Sources, since: str | None) -> Proposal:
     )
     optional = frozenset(name for name in may_be_null if share_of_nulls(table, name) > 0)
     return Proposal(sources, wanted, draws, null, optional)
-
-
-def _ascends(sources: Sources, name: str) -> bool:
-    """Whether later rows of a parent have later moments."""
-    found = sources.table.statistics.get(name)
-    return found is not None and sources.place.parent is not None and found.correlation > _IN_ORDER
 
 
 def share_of_nulls(table: Table, name: str) -> float:

@@ -44,14 +44,13 @@ class Orders:
 
     def window(self, name: str) -> tuple[str, int, int] | None:
         """The column that this one comes after, by how much at least, and how much at most; None if there is no end."""
-        found = [order for order in self.orders if order.after == name]
-        ends = [order.most for order in found if order.most is not None]
-        if not ends:
+        found = next((order for order in self.orders if order.after == name and order.most is not None), None)
+        if found is None:
             return None
-        before = next(order.before for order in found if order.most is not None)
-        same = [order for order in found if order.before == before]
+        same = [order for order in self.orders if (order.before, order.after) == (found.before, name)]
         least = max(max(order.least, int(order.strict)) for order in same)
-        return (before, least, min(ends)) if least < min(ends) else None
+        most = min(order.most for order in same if order.most is not None)
+        return (found.before, least, most) if least < most else None
 
     def after(self, name: str, drawn: Collection[str], since: str | None) -> tuple[str, str] | None:
         """The moment that a column is drawn from: one that comes before it by a check, by its name, or as a rule."""
@@ -122,19 +121,12 @@ def is_later(name: str) -> bool:
 
 
 def _parted(found: Orders, order: Order) -> dict[str, Limits]:
-    """Give two numbers that must be in order a range each; see that a moment leaves room for one that comes later."""
+    """Give two numbers that are in order a range each; leave room for what is drawn from the one that comes first."""
     table, before, after = found.sources.table, found.limits[order.before], found.limits[order.after]
     kinds = [table.kind(name) for name in (order.before, order.after)]
     window = found.window(order.after)
-    if all(kind.family in INTEGERS and not kind.is_array for kind in kinds) and window:
-        # The later one is counted from the earlier one.
-        highest = Bound(after.high.value - window[2]) if after.high and isinstance(after.high.value, Decimal) else None
-        return {
-            order.before: replace(
-                before, high=min(filter(None, (before.high, highest)), key=lambda end: end.place, default=None)
-            )
-        }
-    if all(kind.family in NUMBERS and not kind.is_array for kind in kinds):
+    are_numbers = all(kind.family in NUMBERS and not kind.is_array for kind in kinds)
+    if are_numbers and not (window and kinds[1].family in INTEGERS):
         (low, _), (other, high) = (
             number_range(Wanted(table.column(name), table.kind(name), found.limits[name]))
             for name in (order.before, order.after)
@@ -145,7 +137,9 @@ def _parted(found: Orders, order: Order) -> dict[str, Limits]:
             order.before: replace(before, high=Bound(middle)),
             order.after: replace(after, low=Bound(middle + order.least, order.strict)),
         }
-    if after.low is not None and isinstance(after.low.value, datetime):
+    if window and are_numbers and after.high is not None and isinstance(after.high.value, Decimal):
+        end = Bound(after.high.value - window[2])
+    elif after.low is not None and isinstance(after.low.value, datetime):
         end = Bound(after.low.value, order.strict)
     elif after.high is not None and isinstance(after.high.value, datetime):
         end = Bound(after.high.value - timedelta(days=2 * LATEST))
