@@ -152,6 +152,9 @@ def _table_problems(
     yield from _row_security(facts, name, "COPY is refused")
     if load.request.mode is Mode.UPSERT and facts.has_rows:
         yield from conflict_problems(entity, facts)
+    is_repaired = load.request.mode is Mode.REPAIR and load.commands(facts)
+    if facts.citus and is_repaired and not facts.unique_on(*names_of(entity.key)):
+        yield Problem(f"{name} is a table of Citus without a unique index on its key, which a repair needs: load it")
 
 
 def _column_problems(entity: EntityRecord, column: Column, found: ColumnFacts) -> Iterator[Problem]:
