@@ -248,10 +248,11 @@ def _order(rule: Rule) -> Order | None:
             return None
     if not isinstance(first, exp.Column) or not isinstance(second, exp.Column) or first == second:
         return None
-    if distance is not None and sign.startswith(">"):
-        return Order(second.name, first.name, strict=False, rule=rule, least=int(distance[1]) + (sign == ">"))
     if distance is not None:
-        return Order(second.name, first.name, strict=False, rule=rule, most=int(distance[1]) - (sign == "<"))
+        far = int(distance[1]) + {">": 1, "<": -1}.get(sign, 0)
+        if sign.startswith(">"):
+            return Order(second.name, first.name, strict=False, rule=rule, least=far)
+        return Order(second.name, first.name, strict=False, rule=rule, most=far) if far else None
     before, after = (second.name, first.name) if sign.startswith(">") else (first.name, second.name)
     return Order(before, after, not sign.endswith("="), rule, either=isinstance(part, exp.NEQ))
 
