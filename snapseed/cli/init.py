@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -25,11 +25,11 @@ from snapseed.cli.progress import Meter
 from snapseed.config import Project, find_project, interpolate, mask_secret, variable_of
 from snapseed.config.project import FILE_NAME
 from snapseed.config.settings import read_env_file, variable_with
-from snapseed.errors import ConfigurationError, SnapseedError, UsageError
+from snapseed.errors import ConfigurationError, RefusedError, SnapseedError, UsageError
 from snapseed.redaction import redacted
 
 if TYPE_CHECKING:
-    from snapseed.scaffold.project import Scaffold
+    from snapseed.scaffold.modules import Scaffold
 
 _STARTER = Path(__file__).resolve().parent.parent / "starter"
 _WORKFLOW = ".github/workflows/snapseed.yml"
@@ -73,6 +73,9 @@ def init(
         str | None,
         typer.Option(metavar="URL", help="Write a project for a copy of this database, and capture it."),
     ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="With --update: change modules that are not committed.")
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """Write a starter project, into an existing repository too. Overwrites nothing; --update adds lines to modules."""
@@ -98,7 +101,7 @@ def init(
             request = ScaffoldRequest(
                 from_database, keep_rows or (), keep_small, include_filled, statistics=not no_statistics, update=project
             )
-            _write_for_database(folder, scaffold_project(request), project)
+            _write_for_database(folder, scaffold_project(request), project, consent=yes)
 
 
 @contextmanager
@@ -116,33 +119,39 @@ def _libraries_of_init() -> Iterator[None]:
         ) from exc
 
 
-def _write_for_database(folder: Path, made: Scaffold, project: Project | None) -> None:
-    if project is None:
-        console.write(*wrapped(f"generators for {made.tables} table{'s' * (made.tables != 1)} of {made.described}:"))
+def _write_for_database(folder: Path, made: Scaffold, project: Project | None, *, consent: bool) -> None:
+    """Print what was found, then write the files: into the generators of a project, or all of a new one."""
+    if made.heading:
+        console.write(*wrapped(made.heading))
     for table, notes in made.notes.items():
         console.write(f"{table}:", *(line for note in notes for line in wrapped(f"  - {note}", " " * 4)))
     for remark in made.remarks:
         console.write(*wrapped(remark))
-    if project is not None:
-        for name, text in sorted(made.files.items()):
-            path = project.generators / name
-            console.write(
-                f"  {'added to' if path.exists() else 'wrote':<14} {os.path.relpath(path, project.file.parent)}"
-            )
-            path.parent.mkdir(exist_ok=True)
-            line_break = "\r\n" if path.exists() and b"\r\n" in path.read_bytes() else "\n"
-            # A module is never half written.
-            partial_file = path.with_name(f".{path.name}.partial")
-            partial_file.write_text(text, encoding="utf-8", newline=line_break)
-            partial_file.replace(path)
-        if made.files:
-            _show_next(folder, "git diff           # read what was added", "snapseed generate", "snapseed load")
-        elif not made.remarks:
-            console.write("nothing to do: the project has all tables and columns of the database")
-        return
-    _write(folder, {**made.files, **_files("git")})
-    give = ["export PGPASSWORD=PASSWORD"] * made.lacks_password
-    _show_next(folder, *give, "snapseed generate", "snapseed load")
+    if project is None:
+        _write(folder, {**made.files, **_files("git")})
+    elif made.files:
+        home = project.file.parent
+        files = {os.path.relpath(project.generators / name, home): text for name, text in made.files.items()}
+        present = [name for name in files if (home / name).exists()]
+        if present and not consent:
+            _require_committed(home, present)
+        _write(home, files, into=present)
+    if made.next_steps:
+        _show_next(folder, *made.next_steps)
+
+
+def _require_committed(folder: Path, names: Sequence[str]) -> None:
+    """Raise `RefusedError` if files have changes that git does not have. Outside of a repository nobody can tell."""
+    from snapseed.snapshot.store_git import git
+
+    done = git(folder, "status", "--porcelain", "--", *names)
+    if done.stdout:
+        raise RefusedError(
+            "these modules have changes that are not committed; nothing was written",
+            where=str(folder),
+            observed=", ".join(sorted(line[3:].decode(errors="replace") for line in done.stdout.splitlines())),
+            next_step="commit them first, so that git diff shows what is added, or repeat this with --yes",
+        )
 
 
 def _capture(folder: Path, url: str) -> None:
@@ -231,8 +240,11 @@ def _files(name: str) -> dict[str, str]:
     }
 
 
-def _write(folder: Path, files: Mapping[str, str]) -> None:
-    """Write the files that are missing, add to git's own the lines that they lack, and list what was done."""
+def _write(folder: Path, files: Mapping[str, str], *, into: Collection[str] = ()) -> None:
+    """Write the files that are missing, add to git's own the lines that they lack, and list what was done.
+
+    Those of `into` are there, and get their new text.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         home = folder.resolve()
@@ -243,7 +255,8 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
             # GitHub reads workflows only at the top of a repository.
             path = (root if name == _WORKFLOW else home) / name
             place = json.dumps(home.relative_to(root).as_posix(), ensure_ascii=False)
-            done = _write_one(path, text.replace("working-directory: .", f"working-directory: {place}"))
+            text = text.replace("working-directory: .", f"working-directory: {place}")  # noqa: PLW2901
+            done = _replace(path, text) if name in into else _write_one(path, text)
             said.append(f"  {done:<14} {os.path.relpath(path, home)}")
     except OSError as exc:
         reason = exc.strerror or str(exc)
@@ -264,6 +277,15 @@ def _write_one(path: Path, text: str) -> str:
     with path.open("a", encoding="utf-8") as file:
         file.write("".join(["\n" if old and not old.endswith("\n") else "", *(f"{line}\n" for line in missing)]))
     return f"added {len(missing)} lines"
+
+
+def _replace(path: Path, text: str) -> str:
+    """Give a file another text, with the line breaks that it has. It is never half written."""
+    line_break = "\r\n" if b"\r\n" in path.read_bytes() else "\n"
+    partial_file = path.with_name(f".{path.name}.partial")
+    partial_file.write_text(text, encoding="utf-8", newline=line_break)
+    partial_file.replace(path)
+    return "added to"
 
 
 def _show_next(folder: Path, *commands: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
@@ -12,7 +13,7 @@ from itertools import pairwise
 from snapseed.generate.words import WORDS
 from snapseed.scaffold.conditions import MOMENTS
 from snapseed.scaffold.draws import Draw, Wanted, literal, quoted, text_draws
-from snapseed.scaffold.draws_by_type import NUMBERS, finish_of
+from snapseed.scaffold.draws_by_type import NUMBERS, finish_of, finish_of_number
 from snapseed.scaffold.sizes import STEPS, divided
 from snapseed.snapshot.types import INTEGERS, Family
 
@@ -54,7 +55,7 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
         yield _weighted(wanted, values, list(map(quoted, values)))
 
 
-def _weighted(wanted: Wanted, values: Sequence[object], codes: Sequence[str], finish: str = "{}") -> Draw:
+def _weighted(wanted: Wanted, values: Sequence[object], codes: Sequence[str]) -> Draw:
     """One of all values that the column has, as often as in the source."""
     assert wanted.statistics is not None
     shares = wanted.statistics.shares[: len(values)]
@@ -64,7 +65,7 @@ def _weighted(wanted: Wanted, values: Sequence[object], codes: Sequence[str], fi
     options = (
         "{" + ", ".join(f"{code}: {weight}" for code, weight in pairs) + "}" if len(pairs) > 1 else f"[{codes[0]}]"
     )
-    code = finish.format(f"{wanted.rows}.choice({wanted.draw}, {options})")
+    code = f"{wanted.rows}.choice({wanted.draw}, {options})"
     shape = f"{len(values)} values" if len(values) > 1 else "one value"
     copies = not wanted.column.labels and wanted.limits.allowed is None
     return Draw(code, tuple(values), is_whole=True, shape=shape, copies=copies)
@@ -107,7 +108,7 @@ def _shaped(wanted: Wanted, *, is_moment: bool) -> Iterator[Draw]:
     is_long = any(len(str(abs(value)).rstrip("0")) > _MOST_DIGITS for value in (*common, *bounds))
     if found.distinct == len(common) + len(bounds) <= _MOST_OPTIONS and not is_moment and not is_long:
         values = tuple(_number(value, digits) for value in (*common, *bounds))
-        yield _weighted(wanted, values, tuple(map(literal, (*common, *bounds))), _number_finish(wanted, digits))
+        yield _in_units(wanted, _weighted(wanted, values, tuple(map(literal, (*common, *bounds)))), digits)
         return
     ends = _quantiles(list(zip(common, found.shares, strict=False)), bounds, 1 - found.null_share)
     unit = next((size for size in _UNITS.values() if not any(end % size for end in (*common, *bounds))), 1)
@@ -120,7 +121,7 @@ def _shaped(wanted: Wanted, *, is_moment: bool) -> Iterator[Draw]:
             ends = [round(end, min(0, _DIGITS - len(str(abs(end))))) for end in ends]
         code = f"{wanted.rows}.quantiles({wanted.draw}, [{', '.join(map(literal, ends))}])"
         low, middle, high = (_number(end, digits) for end in (ends[0], ends[len(ends) // 2], ends[-1]))
-        yield Draw(_number_finish(wanted, digits).format(code), (low, middle, high), shape=f"{low} to {high}")
+        yield _in_units(wanted, Draw(code, (low, middle, high), shape=f"{low} to {high}"), digits)
 
 
 def _moments(wanted: Wanted, ends: Sequence[int], unit: str | None) -> Draw:
@@ -170,13 +171,11 @@ def _number(units: int, digits: int) -> object:
     return Decimal(units).scaleb(-digits) if digits else units
 
 
-def _number_finish(wanted: Wanted, digits: int) -> str:
-    """What turns whole numbers of the smallest unit into the column's type."""
-    family = wanted.kind.family
-    if family in INTEGERS:
-        return "{}"
-    casts = {Family.NUMERIC: "", Family.REAL: ".cast(pl.Float32)", Family.DOUBLE: ".cast(pl.Float64)"}
-    return f"as_decimals({{}}, {digits}){casts.get(family, '.cast(pl.String)')}"
+def _in_units(wanted: Wanted, draw: Draw, digits: int) -> Draw:
+    """The draw of numbers that are counted in the smallest unit of the column."""
+    if wanted.kind.family in INTEGERS:
+        return draw
+    return replace(draw, code=f"as_decimals({draw.code}, {digits})", finish=finish_of_number(wanted.kind, digits))
 
 
 def _moment(text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -37,6 +37,18 @@ class Origin:
     lacks_password: bool = False
 
 
+@dataclass(frozen=True)
+class Scaffold:
+    """The files of a project by their paths, and what to tell people: notes on tables, remarks, and what to do next."""
+
+    heading: str
+    files: Mapping[str, str]
+    notes: Mapping[str, tuple[str, ...]]
+    remarks: tuple[str, ...]
+    next_steps: tuple[str, ...] = ()
+    tables: int = 0
+
+
 def project_files(plan: ProjectPlan, origin: Origin) -> dict[str, str]:
     """The text of each file, by its path in the project."""
     return {"snapseed.toml": _settings(plan, origin), **generator_files(plan)}
@@ -44,7 +56,7 @@ def project_files(plan: ProjectPlan, origin: Origin) -> dict[str, str]:
 
 def generator_files(plan: ProjectPlan) -> dict[str, str]:
     """The text of the files of the generators, by their paths in the project."""
-    files = {f"generators/{entity.name}.py": _module(entity) for entity in plan.entities}
+    files = {f"generators/{entity.name}.py": _module(entity, plan.scale) for entity in plan.entities}
     files |= {f"generators/pools/{entity.name}.csv": entity.pool for entity in plan.entities if entity.pool}
     words = sorted(WORDS.keys() & {name for entity in plan.entities for name in entity.names})
     if words:
@@ -71,8 +83,8 @@ def _words(names: Iterable[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _module(plan: EntityPlan) -> str:
-    """The module of one entity."""
+def _module(plan: EntityPlan, scale: int) -> str:
+    """The module of one entity. The source has as many rows as this `scale`."""
     lines = [f'"""{plan.title}"""', "", *_imports(plan), "", ""]
     for note in plan.notes:
         # A note that gives a reason is about something that is missing.
@@ -86,7 +98,7 @@ def _module(plan: EntityPlan) -> str:
     lines += ["@entity(", *_declaration(plan), ")"]
     parameters = ["rows: Rows", *(f"{name}: pl.DataFrame" for name in plan.parameters)]
     lines += _wrapped(f"def {plan.name}(", parameters, ") -> pl.DataFrame:", 0)
-    lines.append(f'    """{_described(plan)}"""')
+    lines.append(f'    """{_described(plan, scale)}"""')
     if plan.late:
         lines.append("    # These modules refer to each other, so they cannot import each other at the top.")
         lines += [f"    from .{name} import {name}" for name in plan.late]
@@ -142,17 +154,15 @@ def _declaration(plan: EntityPlan) -> list[str]:
     return [*lines, "    columns={", *columns, "    },"]
 
 
-def _described(plan: EntityPlan) -> str:
+def _described(plan: EntityPlan, scale: int) -> str:
     if plan.parent is not None:
         return f"{_COUNTED.get(plan.per_parent or '', 'Some rows')} for each of `{plan.parent}`."
     if plan.pool:
         return f"The rows that the table held: pools/{plan.name}.csv."
     if plan.rows is not None:
-        is_fixed = plan.rows.isdecimal()
-        other = (
-            "The same rows at every scale, for others to choose from." if is_fixed else "As many rows as in the source."
-        )
-        return _SCALED.get(plan.rows, other)
+        if plan.rows.isdecimal():
+            return "The same rows at every scale, for others to choose from."
+        return f"As many rows as in the source at --scale {scale}." if scale else _SCALED[plan.rows]
     return "As many rows as the scale says."
 
 

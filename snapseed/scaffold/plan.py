@@ -95,11 +95,15 @@ class EntityPlan:
 
 @dataclass(frozen=True)
 class ProjectPlan:
-    """All modules, parents before children, the tables left out with their reasons, and the project's `now`."""
+    """All modules, parents before children, the tables left out with their reasons, and the project's `now`.
+
+    `scale` is that of as many rows as the source has; 0 if they are not known.
+    """
 
     entities: tuple[EntityPlan, ...]
     left_out: Mapping[str, str]
     now: datetime
+    scale: int
 
 
 def alias_of(entity: str, parameters: Iterable[str]) -> str:
@@ -135,7 +139,7 @@ def plan_project(
         entities, impossible = _entities(arrangement, answer, refusal)
         if not impossible:
             left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
-            return ProjectPlan(tuple(_without_circles(entities)), left_out, now)
+            return ProjectPlan(tuple(_without_circles(entities)), left_out, now, largest_root(arrangement))
         # A table is tried again without guesses, then, if its key has several columns, with one of them.
         guessed = {oid for oid in impossible if any(key.guess for key in by_oid[oid].foreign_keys)}
         by_oid |= {oid: by_oid[oid].declared for oid in guessed}

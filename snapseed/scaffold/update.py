@@ -9,26 +9,18 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snapseed.generate.entity import Entity
 from snapseed.postgres.fit import type_of
 from snapseed.scaffold.draws import quoted
-from snapseed.scaffold.modules import generator_files, imported, laid_out
+from snapseed.scaffold.modules import Scaffold, generator_files, imported, laid_out
 from snapseed.scaffold.names import kept_by
 from snapseed.scaffold.plan import EntityPlan, ProjectPlan
 from snapseed.scaffold.schema import Table
-from snapseed.snapshot.types import Family
-
-
-@dataclass(frozen=True)
-class Update:
-    """The files to write, new or with lines added, by their paths in `generators`; and what people should know."""
-
-    files: Mapping[str, str]
-    remarks: tuple[str, ...]
+from snapseed.snapshot.types import ColumnType, Family
 
 
 def tables_of(entities: Iterable[Entity | EntityPlan], tables: Sequence[Table]) -> dict[str, Table]:
@@ -39,33 +31,33 @@ def tables_of(entities: Iterable[Entity | EntityPlan], tables: Sequence[Table]) 
     return {name: table for name, table in found.items() if table is not None}
 
 
-def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Table], plan: ProjectPlan) -> Update:
-    """Compare the tables of a database with the entities of the project whose generators are in `folder`."""
+def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Table], plan: ProjectPlan) -> Scaffold:
+    """Compare the tables of a database with the entities of the project whose generators are in `folder`.
+
+    What is gone from the database comes first among the next steps, since only people can delete it.
+    """
     own, plans = tables_of(entities, tables), {entity.name: entity for entity in plan.entities}
     planned = {table.oid: plans[name] for name, table in tables_of(plan.entities, tables).items()}
     fresh = [found for oid, found in planned.items() if oid not in {table.oid for table in own.values()}]
     texts = {path.removeprefix("generators/"): text for path, text in generator_files(plan).items()}
-    files: dict[str, str] = {}
-    remarks: list[str] = []
-    there = {path.stem for path in folder.glob("*.py")} | {found.name for found in fresh}
-    for found in fresh:
-        needed = sorted({*found.references, *filter(None, [found.parent, found.among])} - there)
-        if (folder / f"{found.name}.py").exists() or needed:
-            why = f"there is no module {', '.join(needed)}" if needed else f"{found.name}.py is another module"
-            remarks.append(f"new table {found.table or found.name}: not written, because {why}")
-        else:
-            files |= {path: text for path, text in texts.items() if Path(path).stem == found.name}
+    files, remarks = _new_modules(folder, fresh, texts)
     remarks += [
         f"not in the project: {table}: {plan.left_out[str(table)]}"
         for table in tables
         if str(table) in plan.left_out and table not in own.values() and not kept_by(table.schema, table.name)
     ]
+    gone: list[str] = []
     for entity in entities:
-        table = own.get(entity.name)
+        module, table = _module_of(folder, entity), own.get(entity.name)
         if table is None:
-            remarks.append(f"the database has no table {entity.table} any more; delete the entity {entity.name}")
+            gone.append(f"gone from the database, to delete by hand: {module.place}")
             continue
-        remarks += _changed(entity, table)
+        kinds = {column.name: type_of(column) for column in table.columns}
+        if lost := [name for name in entity.columns if name not in kinds]:
+            gone.append(f"gone from the database, to delete by hand in {module.place}: {', '.join(lost)}")
+        lost_labels, new_labels = _labels(module, table)
+        gone += lost_labels
+        remarks += [*_other_types(entity, kinds), *new_labels]
         wanted = planned.get(table.oid)
         known = {**entity.columns, **(wanted.columns if wanted else {})}
         remarks += [
@@ -73,49 +65,116 @@ def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Ta
             for column in table.columns
             if not (column.name in known or column.has_default or column.identity or column.generated)
         ]
-        if wanted is None or not (new := [name for name in wanted.columns if name not in entity.columns]):
+        new = [name for name in wanted.columns if name not in entity.columns] if wanted is not None else []
+        if wanted is None or not new:
             continue
-        path, text = Path(entity.function.__code__.co_filename), None
-        # A decorator of another package hides the module.
-        if path.is_relative_to(folder):
-            place = path.relative_to(folder).as_posix()
-            text = _with_columns(files.get(place) or path.read_text(encoding="utf-8"), entity, wanted, new)
+        text = _with_columns(files.get(module.file) or module.text, entity, wanted, new)
         if text is not None:
-            files[place] = text
+            files[module.file] = text
         else:
-            remarks.append(
-                f"new columns, to add by hand to {path.name}, to `columns` and to the frame of {entity.name}:"
-            )
-            remarks += [f"  {name} {wanted.columns[name]}: {wanted.values.get(name, 'in its pool')}" for name in new]
-    words = folder / "words.py"
+            remarks.append(f"{module.place} is not as init writes it; add to `columns` of {entity.name} by hand:")
+            remarks += [f"  {quoted(name)}: {quoted(wanted.columns[name])}," for name in new]
+            remarks.append(f"and to the frame that {entity.function.__name__}() returns:")
+            remarks += [f"  {quoted(name)}: {wanted.values.get(name, '…')}," for name in new]
     if files and "words.py" in texts:
-        old, lists = words.read_text(encoding="utf-8") if words.exists() else "", texts["words.py"]
-        defined = _names([old])
-        missing = [
-            found
-            for found in re.findall(r"^\w+ = \[\n(?: .*\n)+\]\n", lists, re.MULTILINE)
-            if found.split()[0] not in defined
-        ]
-        if missing:
-            files["words.py"] = old + "".join(missing) if old else lists
-    return Update(files, tuple(remarks))
+        files |= _with_words(folder / "words.py", texts["words.py"])
+    is_done = not (files or gone or remarks)
+    then = [*["git diff           # read what was added"] * bool(files), "snapseed generate", "snapseed load"]
+    return Scaffold(
+        heading="nothing to do: the project has all tables and columns of the database" if is_done else "",
+        files=files,
+        notes={found.name: found.notes for found in fresh if found.notes and f"{found.name}.py" in files},
+        remarks=tuple(remarks),
+        next_steps=(*gone, *then) if files or gone else (),
+    )
 
 
-def _changed(entity: Entity, table: Table) -> list[str]:
-    """Columns that are gone, and those of another type than the entity declares."""
-    kinds = {column.name: type_of(column) for column in table.columns}
-    gone = [
-        f"the database has no column {entity.name}.{name} any more; delete its lines"
-        for name in entity.columns
-        if name not in kinds
-    ]
-    return gone + [
+@dataclass(frozen=True)
+class _Module:
+    """The module of an entity: its `file` in the folder of generators, its `place` as people know it, and its text.
+
+    The text is empty if a decorator of another package hides the module.
+    """
+
+    file: str
+    place: str
+    text: str
+
+
+def _module_of(folder: Path, entity: Entity) -> _Module:
+    path = Path(entity.function.__code__.co_filename)
+    if not path.is_relative_to(folder):
+        return _Module("", f"the entity {entity.name}", "")
+    file = path.relative_to(folder).as_posix()
+    return _Module(file, f"{folder.name}/{file}", path.read_text(encoding="utf-8"))
+
+
+def _new_modules(
+    folder: Path, fresh: Sequence[EntityPlan], texts: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    """The files of new entities, and why some are not written."""
+    there = {path.stem for path in folder.glob("*.py")}
+    names = there | {found.name for found in fresh}
+    files: dict[str, str] = {}
+    remarks = []
+    for found in fresh:
+        needed = sorted({*found.references, *filter(None, [found.parent, found.among])} - names)
+        if found.name in there or needed:
+            why = f"there is no module {', '.join(needed)}" if needed else f"{found.name}.py is another module"
+            remarks.append(f"new table {found.table or found.name}: not written, because {why}")
+        else:
+            files |= {path: text for path, text in texts.items() if Path(path).stem == found.name}
+    return files, remarks
+
+
+def _other_types(entity: Entity, kinds: Mapping[str, ColumnType | None]) -> list[str]:
+    """Columns of another type than the entity declares."""
+    return [
         f"changed type: {entity.name}.{name} is {kind.name}, declared as {declared.name}"
         for name, declared in entity.columns.items()
         if (kind := kinds.get(name)) and kind.name != declared.name
         # An enum or a type of an extension may be declared as text.
         if {kind.family, declared.family} > {Family.TEXT_FORM} or Family.TEXT_FORM not in {kind.family, declared.family}
     ]
+
+
+def _labels(module: _Module, table: Table) -> tuple[list[str], list[str]]:
+    """The labels that a module draws and an enum has no longer, and those that the enum has and it does not draw."""
+    enums = {column.name: column for column in table.columns if column.kind == "e"}
+    gone, others = [], []
+    for name, drawn in _drawn(module.text):
+        if name not in enums or not drawn:
+            continue
+        kind, labels = enums[name].type, enums[name].labels
+        if lost := sorted(drawn - {*labels}):
+            gone.append(f"gone from the enum {kind}, to replace by hand in {module.place}: {', '.join(lost)}")
+        if new := [label for label in labels if label not in drawn]:
+            others.append(f"labels of {kind} that {module.place} does not draw for {name}: {', '.join(new)}")
+    return gone, others
+
+
+def _drawn(text: str) -> Iterator[tuple[str, set[str]]]:
+    """The texts that code has for columns: the options of a choice, or a list or a constant in a frame."""
+    for node in ast.walk(ast.parse(text)):
+        found: list[tuple[ast.expr | None, ast.expr]] = []
+        match node:
+            case ast.Call(func=ast.Attribute(attr="choice"), args=[column, ast.List() | ast.Dict() as options, *_]):
+                found = [(column, options)]
+            case ast.Call(func=ast.Attribute(attr="DataFrame"), args=[ast.Dict() as frame]):
+                pairs = zip(frame.keys, frame.values, strict=True)
+                found = [pair for pair in pairs if isinstance(pair[1], ast.List | ast.Constant)]
+        for name, values in found:
+            constants = {node.value for node in ast.walk(values) if isinstance(node, ast.Constant)}
+            if isinstance(name, ast.Constant):
+                yield str(name.value), {value for value in constants if isinstance(value, str)}
+
+
+def _with_words(path: Path, lists: str) -> dict[str, str]:
+    """The module of words with the lists that it lacks."""
+    old = path.read_text(encoding="utf-8") if path.exists() else ""
+    found = re.findall(r"^(\w+) = (\[\n(?: .*\n)+\]\n)", lists, re.MULTILINE)
+    missing = [f"{name} = {words}" for name, words in found if name not in _names([old])]
+    return {path.name: old + "".join(missing) if old else lists} if missing else {}
 
 
 def _with_columns(text: str, entity: Entity, plan: EntityPlan, names: Sequence[str]) -> str | None:

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapseed.scaffold.project import Scaffold, ScaffoldRequest, scaffold_project
+from snapseed.scaffold.modules import Scaffold
+from snapseed.scaffold.project import ScaffoldRequest, scaffold_project
 from snapseed.scaffold.statistics import ColumnStatistics, shares_of_keys
 from tests.conftest import Connection, Sandbox, new_database
 
