@@ -19,7 +19,7 @@ from snapseed.scaffold.draws import Draw, Wanted, choice, literal, quoted
 from snapseed.scaffold.draws_by_statistics import learned
 from snapseed.scaffold.draws_by_type import NUMBERS, draws_of, number_range
 from snapseed.scaffold.expressions import NOW
-from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, ordered_by_name, singular, suggests
+from snapseed.scaffold.names import CODED_LOOKUPS, LOOKUPS, ordered_by_name, singular, suggests
 from snapseed.scaffold.schema import Table
 from snapseed.scaffold.sources import Sources, leave
 from snapseed.snapshot.types import INTEGERS, Family
@@ -110,7 +110,7 @@ def propose(sources: Sources, since: str | None) -> Proposal:
             },
             after=after,
             rank=wanted[before[1]].rank if before else name,
-            others=frozenset(names) - {name},
+            others={other: table.statistics.get(other) for other in names if other != name},
             ascending=wanted[before[1]].ascending if before else _ascends(sources, name),
             statistics=None if is_split else table.statistics.get(name),
             now=sources.conditions.now,
@@ -291,7 +291,7 @@ def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
         yield _by_position(wanted, sources.by_position[name], in_key=name in sources.place.key)
     else:
         is_text = family in _TEXTS or (wanted.limits.max_length is not None and family is not Family.BYTEA)
-        for draw in chain(learned(wanted), _listed(sources, wanted), draws_of(wanted)):
+        for draw in chain(_listed(sources, wanted), learned(wanted), draws_of(wanted)):
             texts = [example for example in draw.examples if isinstance(example, str)] if is_text else []
             is_short = wanted.length is None or all(len(text) <= wanted.length for text in texts)
             if is_short and (draw.is_unique or not wanted.is_unique):
@@ -322,20 +322,31 @@ def _by_position(wanted: Wanted, labels: tuple[str, ...], *, in_key: bool) -> Dr
 
 
 def _listed(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
-    """The names, or the codes, of the rows of a lookup, one for each row."""
+    """The names, or the codes, of the rows of a lookup, one for each row; in the order of the key if that is a code."""
     count = sources.place.rows
     is_free = not wanted.column.labels and wanted.limits.allowed is None
     is_free_text = wanted.kind.family in _TEXTS and not wanted.kind.is_array and is_free
-    if count is None or count > _MOST_LISTED or not is_free_text:
+    is_known = wanted.statistics is not None and bool(wanted.statistics.common)
+    if count is None or not is_free_text or is_known:
         return
     table = words_of(sources.table.name)
     last, title = singular(table.rpartition("_")[2]), singular(table).replace("_", " ").capitalize()
-    names = LOOKUPS.get(last) or tuple(f"{title} {number}" for number in range(1, count + 1))
+    coded = CODED_LOOKUPS.get(singular(table)) or CODED_LOOKUPS.get(last, [])
+    names = LOOKUPS.get(last) or tuple(f"{title} {number}" for number in range(1, _MOST_LISTED + 1))
+    codes = names if last == "currency" else tuple(sorted(name.replace(" ", "_").lower() for name in names))
+    if count <= len(coded):
+
+        def code(row: list[str], length: int | None) -> str:
+            """The one that fits best."""
+            return next((part for part in row[:-1] if len(part) == length), row[0])
+
+        length = (*sources.table.kind(sources.place.key[0]).modifiers, None)[0]
+        rows = sorted(coded[:count], key=lambda row: code(row, length))
+        names, codes = tuple(row[-1] for row in rows), tuple(code(row, wanted.length) for row in rows)
     if wanted.is_key or suggests("code", wanted.name):
-        codes = tuple(sorted(name.replace(" ", "_").lower() for name in names))
-        values = {"country": COUNTRY_CODES[:count], "currency": names}.get(last, codes)
+        values = codes[:count]
     elif suggests("label", wanted.name) or words_of(wanted.name) in {table, last}:
-        values = names
+        values = names[:count]
     else:
         return
     if len(set(values)) == count:

@@ -14,6 +14,7 @@ from snapseed.generate.words import WORDS
 from snapseed.scaffold.conditions import MOMENTS
 from snapseed.scaffold.draws import Draw, Wanted, literal, quoted, text_draws
 from snapseed.scaffold.draws_by_type import NUMBERS, finish_of, finish_of_number
+from snapseed.scaffold.names import hints
 from snapseed.scaffold.sizes import STEPS, divided
 from snapseed.snapshot.types import INTEGERS, Family
 
@@ -50,9 +51,16 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
         except (ValueError, OverflowError, InvalidOperation):
             # Infinite, not a number, or a moment without a place in Python's calendar: the usual draw.
             return
-    else:
+    elif not _is_joint(wanted):
         values = [value.rstrip() if family is Family.CHARACTER else value for value in found.common]
         yield _weighted(wanted, values, list(map(quoted, values)))
+
+
+def _is_joint(wanted: Wanted) -> bool:
+    """Whether a text follows another column of the row, as a city does its country."""
+    is_free = not wanted.column.labels and wanted.limits.allowed is None
+    found = next(hints("text", wanted.name, wanted.others), "")
+    return is_free and " by " in found and "COUNTR" not in found
 
 
 def _weighted(wanted: Wanted, values: Sequence[object], codes: Sequence[str]) -> Draw:

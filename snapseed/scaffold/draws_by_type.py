@@ -23,7 +23,7 @@ from snapseed.scaffold.draws import (
     templated,
     text_draws,
 )
-from snapseed.scaffold.names import TYPES, UNIQUE_TYPES, hints, singular
+from snapseed.scaffold.names import TYPES, UNIQUE_TYPES, hints, singular, suggests
 from snapseed.scaffold.sizes import elements_of
 from snapseed.snapshot.types import INTEGERS, ColumnType, Family
 
@@ -165,7 +165,7 @@ def _moments(wanted: Wanted) -> Iterator[Draw]:
         yield _own_day(wanted)
         return
     low, high = _outermost(wanted.limits)
-    hint = next(hints("moment", wanted.name), None) if wanted.after is None else None
+    hint = next(hints("moment", wanted.name, wanted.others), None) if wanted.after is None else None
     days = tuple(map(int, hint.split("..") if hint else _USUAL_DAYS))
     first, last = (wanted.now + timedelta(days=day) for day in days)
     start, end = (
@@ -182,7 +182,7 @@ def _moments(wanted: Wanted) -> Iterator[Draw]:
     if wanted.after is not None:
         start, end = wanted.after
     end = "" if end == "rows.now" else end
-    finish = finish_of(wanted.scalar)
+    finish = '.dt.truncate("1d")' * suggests("birth", wanted.name) + finish_of(wanted.scalar)
     if not wanted.is_unique:
         code = f"{wanted.rows}.timestamps({wanted.draw}, {start}{', ' + end if end else ''})"
         yield Draw(code, (first, last), finish=finish)

@@ -85,7 +85,7 @@ def _shown(table: str, column: ColumnFacts) -> str:
     except ConfigurationError:
         return "none"
     base, is_enum = kind.base.rpartition(".")[2], column.kind == "e"
-    if kind.is_array or may_be_personal(table, column.name, base, is_enum=is_enum):
+    if kind.is_array or may_be_personal(table, [column.name], base, is_enum=is_enum):
         return "none"
     if is_enum or base in NUMBERS | MOMENTS | {"boolean"}:
         return "all"
