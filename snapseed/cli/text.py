@@ -113,7 +113,7 @@ def _entity_times(report: LoadReport, *, verbose: bool) -> Iterator[str]:
     header = ["entity", "rows", "sent", "time", "rows/s", "read", "encode", "send", "server"]
     rows = [[*_copied(copy.entity, copy), copy.read, copy.encode, copy.send, copy.server] for copy in report.entities]
     yield from table(header, rows)
-    yield _bottleneck(report)
+    yield f"bottleneck: {report.bottleneck}"
 
 
 def _copied(name: str, copy: EntityLoad | EntityMetrics) -> list[object]:
@@ -140,18 +140,6 @@ def _plan(plan: LoadPlan) -> Iterator[str]:
 def _reasons(reasons: Iterable[str]) -> Iterator[str]:
     for reason in reasons:
         yield from wrapped(f"   - {reason}", " " * 5)
-
-
-def _bottleneck(report: LoadReport) -> str:
-    """What COPY waited for most. Reading and encoding run on a thread of their own, so only `starved` counts."""
-    seconds = sum(load.seconds for load in report.entities)
-    waits = {
-        "the server": sum(load.server for load in report.entities),
-        "reading and encoding": sum(load.starved for load in report.entities),
-        "sending": sum(load.send for load in report.entities),
-    }
-    slowest = max(waits, key=lambda name: waits[name])
-    return f"bottleneck: {slowest} ({waits[slowest] / max(seconds, 1e-9):.0%} of COPY time)"
 
 
 def status(states: Sequence[EnvironmentStatus]) -> Iterator[str]:

@@ -132,7 +132,7 @@ def repair_snapshot(
         try:
             with over_connection(target, tell, "connecting") as (session, heard):
                 what = project, environment, snapshot, target, asked, settings, queued
-                prepared = _repair(LoadSession(*what, session, heard))
+                prepared = _repair(LoadSession(*what, session, heard, events))
         except (SnapseedError, KeyboardInterrupt) as exc:
             error = failed(exc, report.after(events), only=())
             raise error from (exc.__cause__ if error is exc else exc)

@@ -104,7 +104,7 @@ def read_schema_rules(path: Path | None) -> SchemaRules:
         text = decoded(path.read_bytes()) if path else ""
     except (OSError, ValueError):
         text = ""
-    return _rules(list(_statements(text)))
+    return _rules(list(statements(text)))
 
 
 def _rules(statements: Sequence[Sequence[str]]) -> SchemaRules:
@@ -134,7 +134,7 @@ def _rules(statements: Sequence[Sequence[str]]) -> SchemaRules:
     return SchemaRules(tables, enums, frozenset(word for words in statements for word in words))
 
 
-def _statements(text: str) -> Iterator[list[str]]:
+def statements(text: str) -> Iterator[list[str]]:
     """The words of each statement, unquoted names in lower case; texts begin with a quote."""
     words: list[str] = []
     for token in _TOKEN.finditer(text):

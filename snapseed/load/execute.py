@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import LiteralString
 
+import msgspec
 from msgspec import UNSET
 from psycopg import sql
 
 from snapseed.load.copy import copy_rows, merge_rows, stage_table, staged_keys
-from snapseed.load.outcome import CopyStarted
+from snapseed.load.outcome import CopyStarted, times_of
 from snapseed.load.partitions.exchange import attach_partitions, drop_partitions
 from snapseed.load.partitions.staging import StagedTable
 from snapseed.load.plan import EmptiedTable, Emptying, LoadPlan, Prepared, TablePlan
@@ -228,7 +229,7 @@ def record(
     changes: Mapping[str, int],
     staged: Mapping[str, StagedTable],
 ) -> None:
-    """Write the row of `snapseed.loads`, with the state that `--if-changed` compares."""
+    """Write the row of `snapseed.loads`, with the state that `--if-changed` compares, and the times up to here."""
     manifest, states = session.snapshot.manifest, dict[str, dict[str, object]]()
     with session.phase("recording"):
         for table in plan.tables:
@@ -247,6 +248,8 @@ def record(
             states[str(queued.name)] = {"oid": queued.oid}
         emptied = {str(child.table): child.rows for child in plan.children}
         left = [str(table.table) for table in plan.left if not table.agrees]
+        # As text, because jsonb does not keep the order of the phases.
+        times = msgspec.json.encode(times_of(session.events)).decode()
         mark = record_load(
             session.connection,
             NewLoad(
@@ -258,7 +261,7 @@ def record(
                 mode=str(plan.mode),
                 tables=tuple(states),
                 rows=plan.rows,
-                state={**states, "emptied": emptied, "left": left},
+                state={**states, "emptied": emptied, "left": left, "times": times},
                 version=importlib.metadata.version("snapseed"),
             ),
         )

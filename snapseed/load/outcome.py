@@ -68,8 +68,38 @@ class CopyStarted:
     entity: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoadTimes:
+    """How long a load took, in seconds: its phases, in the order in which they ended, and the COPY of each entity."""
+
+    phases: Mapping[str, float] = field(default_factory=dict)
+    entities: tuple[EntityLoad, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """All phases together."""
+        return sum(self.phases.values())
+
+    @property
+    def bottleneck(self) -> str:
+        """What COPY waited for most. Reading and encoding run on a thread of their own, so only `starved` counts."""
+        waits = {
+            "the server": sum(load.server for load in self.entities),
+            "reading and encoding": sum(load.starved for load in self.entities),
+            "sending": sum(load.send for load in self.entities),
+        }
+        slowest = max(waits, key=lambda name: waits[name])
+        copying = sum(load.seconds for load in self.entities)
+        return f"{slowest} ({waits[slowest] / max(copying, 1e-9):.0%} of COPY time)"
+
+
+def times_of(events: Sequence[Event]) -> LoadTimes:
+    """The times of a load that has told `events` so far."""
+    return LoadTimes(phases=phase_seconds(events), entities=_all(events, EntityLoad))
+
+
 @dataclass(frozen=True)
-class LoadReport:
+class LoadReport(LoadTimes):
     """What a load did, or with `dry_run` would do; of a failed load, how far it came.
 
     `files` is None if the files were not checked. `copying` is the entity whose rows were on their way when the load
@@ -85,33 +115,26 @@ class LoadReport:
     already_loaded: bool = False
     plan: LoadPlan = LoadPlan(())
     schema_created: bool = False
-    phases: Mapping[str, float] = field(default_factory=dict)
     files: tuple[FileFinding, ...] | None = None
-    entities: tuple[EntityLoad, ...] = ()
     copying: str | None = None
     verified: tuple[EntityResult, ...] = ()
     mark: LoadMark | None = None
     outcome: Outcome = Outcome.UNCHANGED
 
-    @property
-    def seconds(self) -> float:
-        """All phases together."""
-        return sum(self.phases.values())
-
     def after(self, events: Sequence[Event]) -> LoadReport:
         """The report of a load that began as this one and has told `events` since."""
-        copies = _all(events, EntityLoad)
+        times = times_of(events)
         started = [event.entity for event in _all(events, CopyStarted)]
         return replace(
             self,
+            phases=times.phases,
+            entities=times.entities,
             server="".join(event.server for event in _all(events, Connected)[-1:]),
             already_loaded=bool(_all(events, AlreadyLoaded)),
             plan=(self.plan, *_all(events, LoadPlan))[-1],
             schema_created=bool(_all(events, SchemaCreated)),
-            phases=phase_seconds(events),
             files=(self.files, *(event.findings for event in _all(events, FilesChecked)))[-1],
-            entities=copies,
-            copying=started[-1] if len(started) > len(copies) else None,
+            copying=started[-1] if len(started) > len(times.entities) else None,
             verified=_all(events, EntityResult),
             mark=(self.mark, *_all(events, LoadMark))[-1],
             outcome=(self.outcome, *_all(events, Outcome))[-1],

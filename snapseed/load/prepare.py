@@ -14,7 +14,7 @@ from psycopg import sql
 
 from snapseed.config import Environment, Project
 from snapseed.errors import SchemaError, UsageError
-from snapseed.events import Listener, Note, phase
+from snapseed.events import Event, Listener, Note, phase
 from snapseed.load.characters import unconvertible_texts
 from snapseed.load.outcome import Connected, SchemaCreated
 from snapseed.load.plan import ColumnContents, LeftTable, Prepared
@@ -40,7 +40,7 @@ from snapseed.snapshot.store import Snapshot
 
 @dataclass(frozen=True)
 class LoadSession:
-    """One load: what was asked for, the connection that it uses, and who is told. Immutable.
+    """One load: what was asked for, the connection that it uses, who is told, and the `events` so far.
 
     `queued` is the entity whose rows workers compute: its table is emptied with the others but not filled. Tasks of a
     parallel load go to the `executor`, or to threads of this process if there is none.
@@ -55,6 +55,7 @@ class LoadSession:
     queued: str | None
     connection: Session
     listener: Listener
+    events: Sequence[Event]
     executor: Executor | None = None
 
     @contextmanager

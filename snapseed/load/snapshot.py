@@ -80,7 +80,7 @@ def load_snapshot(
     def session(phase_name: str) -> Iterator[LoadSession]:
         with over_connection(target, tell, phase_name) as (connection, heard):
             yield LoadSession(
-                project, environment, snapshot, target, request, settings, queued, connection, heard, executor
+                project, environment, snapshot, target, request, settings, queued, connection, heard, events, executor
             )
 
     report = LoadReport(environment.name, target.described, target.source, snapshot.manifest, request.dry_run)

@@ -25,7 +25,8 @@ class NewLoad:
     """A load to be recorded. `tables` are named `schema.table`; `state` has, by table, what the load left there.
 
     Under `emptied` it has the tables outside the load that lost their rows, with how many; under `left` those
-    that an upsert could not change. A capture has no seed and no scale.
+    that an upsert could not change; under `times` how long the load took so far, as JSON (`load.outcome.LoadTimes`).
+    A capture has no seed and no scale.
     """
 
     environment: str
@@ -42,8 +43,9 @@ class NewLoad:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadRecord(NewLoad):
-    """A committed load, without its `state`: see `last_states`."""
+    """A committed load, without its `state`: see `last_states`. Older ones have no `times`."""
 
+    times: str | None
     role: str
     loaded_at: datetime
 

@@ -9,6 +9,7 @@ import base64
 import hashlib
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,39 +21,28 @@ from msgspec import UNSET
 
 from snapseed.config import Environment, Project
 from snapseed.diff.compare import DiffReport
-from snapseed.errors import UsageError
+from snapseed.errors import ConfigurationError, SnapseedError, UsageError
 from snapseed.events import Advanced, Listener, ignore
+from snapseed.load.outcome import LoadTimes
+from snapseed.load.schema_file import find_schema
+from snapseed.postgres.locks import reading
 from snapseed.printable import printable
 from snapseed.report import graph
 from snapseed.report.embedding_map import embedding_map
 from snapseed.report.profile import profile
+from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.store import Snapshot, snapshot_of
 from snapseed.units import size
 from snapseed.verify.status import EnvironmentStatus, status_of
 
 
-class EntityTimes(msgspec.Struct, frozen=True):
-    """How long the COPY of an entity took, and what it waited for, in seconds: see `load.copy.EntityLoad`."""
-
-    entity: str
-    rows: int
-    seconds: float
-    server: float
-    starved: float
-    send: float
-
-
-class LoadTimes(msgspec.Struct, frozen=True):
-    """The phases of a load in seconds, and its entities, as the JSON of `snapseed load` has them."""
-
-    phases: dict[str, float]
-    entities: tuple[EntityTimes, ...]
-
-
 @dataclass(frozen=True)
 class PageRequest:
-    """What the page shows beside the snapshot. Without `samples`, it shows no value of any row."""
+    """What the page shows beside the snapshot. Without `samples`, it shows no value of any row.
+
+    A `load` is shown in place of the last one into the database.
+    """
 
     samples: bool = True
     load: LoadTimes | None = None
@@ -101,10 +91,10 @@ def make_page(
     *,
     listener: Listener = ignore,
 ) -> Page:
-    """Read the environment's snapshot once, ask its database what it holds, and draw both. Starts no server.
+    """Read the environment's snapshot once, ask its database what was loaded, and draw both. Starts no server.
 
     The page never shows values of masked columns. Details are left out until it fits. The listener gets `Advanced` in
-    rows. Raises `SnapshotError` if the snapshot cannot be read.
+    rows. Raises `SnapshotError` if the snapshot cannot be read. A database that cannot be reached is no error.
     """
     snapshot = snapshot_of(environment)
     manifest, done = snapshot.manifest, 0
@@ -116,9 +106,9 @@ def make_page(
 
     hidden = {entity.name: _hidden(manifest, entity, samples=request.samples) for entity in manifest.entities}
     profiles = {entity.name: profile(snapshot, entity, hidden[entity.name], advance) for entity in manifest.entities}
-    links = graph.references(manifest.entities, _schema(project, snapshot))
     different = tuple(name for name, each in profiles.items() if not each.as_written)
     status = status_of(project, environment)
+    links = _references(project, environment, snapshot, status)
     context = {
         "manifest": manifest,
         "profiles": profiles,
@@ -126,7 +116,8 @@ def make_page(
         "status": status,
         "map": embedding_map(snapshot, profiles, links),
         "has_samples": request.samples,
-        "load": request.load,
+        "load": request.load or _last_load(status),
+        "is_last_load": request.load is None,
         "differences": request.differences,
         "hidden": hidden,
         "links": links,
@@ -140,12 +131,39 @@ def make_page(
 
 def read_load(path: Path) -> LoadTimes:
     """The load in a file that `snapseed load --format json` or `snapseed ci --report` wrote. Raises `UsageError`."""
+    expected = "what `snapseed load --format json` or `snapseed ci --report` writes"
     try:
         document = msgspec.json.decode(path.read_bytes(), type=dict[str, object])
-        return msgspec.convert(document.get("load", document), LoadTimes)
+        load = msgspec.convert(document.get("load", document), LoadTimes)
     except (OSError, msgspec.DecodeError) as exc:
-        expected = "what `snapseed load --format json` or `snapseed ci --report` writes"
-        raise UsageError("not the report of a load", where=str(path), observed=str(exc), expected=expected) from exc
+        observed = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
+        raise UsageError("no report of a load", where=str(path), observed=observed, expected=expected) from exc
+    if not load.phases:
+        observed = "the report of a command that failed" if document.get("error") else "no phases of a load"
+        raise UsageError("no report of a load", where=str(path), observed=observed, expected=expected)
+    return load
+
+
+def _last_load(status: EnvironmentStatus) -> LoadTimes | None:
+    """The times of the last load, up to its record; None if an older version of snapseed wrote that."""
+    with suppress(msgspec.DecodeError):
+        if status.loaded and status.loaded.times:
+            return msgspec.json.decode(status.loaded.times, type=LoadTimes)
+    return None
+
+
+def _references(
+    project: Project, environment: Environment, snapshot: Snapshot, status: EnvironmentStatus
+) -> tuple[graph.Reference, ...]:
+    """Those that the database has, if it answers, and those of the schema file, if it can be read."""
+    keys, schema, entities = list[graph.Reference](), None, snapshot.manifest.entities
+    with suppress(SnapseedError):
+        if status.reached:
+            with reading(resolve_target(project, environment), "reading the foreign keys") as connection:
+                keys = graph.foreign_keys(connection, entities)
+    with suppress(ConfigurationError):
+        schema = find_schema(project, snapshot)
+    return graph.references(entities, schema.text if schema else "", keys)
 
 
 def _hidden(manifest: Manifest, entity: EntityRecord, *, samples: bool) -> frozenset[str]:
@@ -156,15 +174,6 @@ def _hidden(manifest: Manifest, entity: EntityRecord, *, samples: bool) -> froze
     return frozenset(
         name for name in names if not samples or not {f"{table}.{name}" for table in tables}.isdisjoint(masked)
     )
-
-
-def _schema(project: Project, snapshot: Snapshot) -> str:
-    """The SQL of the schema: that of a capture, else the project's; empty where there is none."""
-    if file := snapshot.manifest.schema_file:
-        return snapshot.read_schema(file).decode(errors="replace")
-    if project.schema and project.schema.is_file():
-        return project.schema.read_text(encoding="utf-8", errors="replace")
-    return ""
 
 
 def _by_first(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
@@ -187,6 +196,7 @@ def _rendered(context: Mapping[str, object], most_bytes: int) -> str:
     )
     templates.filters |= {
         "bars": _bars,
+        "bottleneck": lambda copied: LoadTimes(entities=(copied,)).bottleneck,
         "cut": _cut,
         "percent": _percent,
         "printable": printable,
@@ -202,6 +212,7 @@ def _rendered(context: Mapping[str, object], most_bytes: int) -> str:
 
     @cache
     def drawn(level: int) -> str:
+        """The page with this much detail."""
         return page.render(context, graph=graph, sources=sources, policy=policy, detail=_DETAILS[level])
 
     def is_small(level: int) -> bool:
@@ -225,13 +236,16 @@ def _spark(counts: Sequence[int]) -> str:
 
 
 def _cut(text: str, characters: int) -> str:
+    """The text, or its beginning if it is longer."""
     return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
 def _percent(share: float) -> str:
+    """A share in whole percent; one that is less than that is not 0."""
     return f"{share * 100:.0f} %" if share >= 0.01 or not share else "<1 %"  # noqa: PLR2004 - a percent
 
 
 def _rounded(number: int) -> str:
+    """An estimate in three digits, as 1.23 M."""
     factor, unit = next((each for each in ((10**9, " B"), (10**6, " M"), (10**3, " k")) if number >= each[0]), (1, ""))
     return f"{number / factor:.3g}{unit}"

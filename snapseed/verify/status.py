@@ -1,4 +1,4 @@
-"""What each environment's database holds, by its own record of loads, compared with the snapshot on disk."""
+"""What each environment's database holds, by its own record of loads, next to the snapshot on disk."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _LOADS = 12
 
 @dataclass(frozen=True)
 class EnvironmentStatus:
-    """The last load into an environment's database, and in a few words how it compares with the snapshot on disk.
+    """The last load into an environment's database, and in a few words whether it was of the snapshot on disk.
 
     `missing` are the entities of that snapshot that are not loaded, or that a later load has emptied. `history` has
-    `loaded` and the loads before it.
+    `loaded` and the loads before it. `reached`: the database exists and has answered.
     """
 
     environment: str
@@ -33,6 +33,7 @@ class EnvironmentStatus:
     state: str
     missing: tuple[str, ...] = ()
     history: tuple[LoadRecord, ...] = ()
+    reached: bool = False
 
 
 def status(project: Project, names: Iterable[str]) -> list[EnvironmentStatus]:
@@ -50,7 +51,7 @@ def _status(project: Project, name: str) -> EnvironmentStatus:
 
 def status_of(project: Project, environment: Environment) -> EnvironmentStatus:
     """The status of one environment. Starts no server and raises no error of ours."""
-    described, history, missing = "-", tuple[LoadRecord, ...](), tuple[str, ...]()
+    described, reached, history, missing = "-", False, tuple[LoadRecord, ...](), tuple[str, ...]()
     try:
         target = resolve_target(project, environment)
         described = target.described
@@ -58,10 +59,12 @@ def status_of(project: Project, environment: Environment) -> EnvironmentStatus:
             # What another account's server does, only that account sees.
             account_for(target.embedded.data_directory, project.folder)
             state = "embedded server not running"
-        elif (found := _loads(target)) is None:
+        elif target.embedded is not None and not has_database(target):
             state = "nothing loaded"
+        elif not (loads := _loads(target))[0]:
+            reached, state = True, "nothing loaded"
         else:
-            history, holding = found
+            reached, (history, holding) = True, loads
             manifest = snapshot_of(environment).manifest
             queued = project.embeddings.target if project.embeddings and environment.embeddings == "queue" else None
             held = {table for table, identity in holding.items() if identity == manifest.identity}
@@ -70,22 +73,17 @@ def status_of(project: Project, environment: Environment) -> EnvironmentStatus:
             wanted = (entity for entity in manifest.entities if entity.name != queued)
             missing = tuple(entity.name for entity in wanted if str(table_name(entity)) not in held)
             there = "the snapshot on disk" if environment.snapshots.folder_of("") else "the snapshot in the bucket"
-            state = there if history[0].identity == manifest.identity else f"not {there}"
+            is_there = history[0].identity == manifest.identity
+            state = f"last loaded: {there}; not compared" if is_there else f"last loaded: not {there}"
             if held and missing:
                 state = f"partly loaded: without {', '.join(missing)}"
     except SnapseedError as exc:
         state = exc.summary
-    return EnvironmentStatus(environment.name, described, next(iter(history), None), state, missing, history)
+    return EnvironmentStatus(environment.name, described, next(iter(history), None), state, missing, history, reached)
 
 
-def _loads(target: Target) -> tuple[tuple[LoadRecord, ...], Mapping[str, str]] | None:
-    """The last loads, newest first, and by table the identity of the snapshot that it holds; None if there is none.
-
-    Creates no database.
-    """
-    if target.embedded is not None and not has_database(target):
-        return None
+def _loads(target: Target) -> tuple[tuple[LoadRecord, ...], Mapping[str, str]]:
+    """The last loads, newest first, and by table the identity of the snapshot that it holds."""
     with reading(target, "reading the record of loads") as connection:
         holding = {table: identity for table, (identity, _) in last_states(connection).items()}
-        history = tuple(last_loads(connection, _LOADS))
-        return (history, holding) if history else None
+        return tuple(last_loads(connection, _LOADS)), holding

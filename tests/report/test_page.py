@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from snapseed import load_snapshot
+from snapseed.cli.app import app
 from snapseed.diff.compare import ChangedRow, DiffReport, EntityDiff, SampleRow
 from snapseed.errors import UsageError
+from snapseed.postgres.provenance import last_loads
 from snapseed.report.page import Page, PageRequest, make_page, read_load
-from tests.command_line import run_command
+from tests.conftest import Sandbox
 from tests.report.snapshots import HOSTILE, hostile_snapshot, project_of, wide_snapshot
 
 
@@ -129,25 +132,51 @@ def test_a_page_fits_whatever_the_tables(tmp_path: Path) -> None:
 
 def test_a_load_and_differences_are_shown(folder: Path) -> None:
     """What the load waited for; counts, and values of rows that differ."""
+    times = {"read": 0.5, "encode": 0.1, "starved": 0.25, "send": 0.25, "server": 1.5}
+    copied = {"entity": "things", "rows": 10, "bytes": 9, "seconds": 2.0, **times}
+    load = {"phases": {"copying rows": 2.0, "committing": 1.0}, "entities": [copied]}
     file = folder / "load.json"
-    times = {"entity": "things", "rows": 10, "seconds": 2.0, "server": 1.5, "starved": 0.25, "send": 0.25}
-    load = {"phases": {"copying rows": 2.0, "committing": 1.0}, "entities": [times]}
+    file.write_text(json.dumps({"outcome": "passed", "load": load}))
+    of_ci = read_load(file)
+    file.write_text(json.dumps(load))
+    assert read_load(file) == of_ci
+    changed = ChangedRow("4711", {"name": ("before", HOSTILE), "note": (None, "\x1b")})
+    things = EntityDiff("things", 11, 22, 33, {"name": 33}, changed=(changed,))
+    found = DiffReport("left", HOSTILE, (), (things,))
     project = project_of(folder)
-    for document in (load, {"outcome": "passed", "load": load}):
-        file.write_text(json.dumps(document))
-        changed = ChangedRow("4711", {"name": ("before", HOSTILE), "note": (None, "\x1b")})
-        things = EntityDiff("things", 11, 22, 33, {"name": 33}, changed=(changed,))
-        found = DiffReport("left", HOSTILE, (), (things,))
-        request = PageRequest(load=read_load(file), differences=found)
-        texts = Reader(make_page(project, project.environment("dev"), request).html).texts
-        assert {"copying rows", "2.000", "11", "22", "33", "4711", "before", r"\x1b"} <= {
-            text.strip() for text in texts
-        }
-        assert any("the server (75 %" in text for text in texts)
-    for broken in ("{", '{"load": null}', "[]", '{"phases": {}}'):
+    page = make_page(project, project.environment("dev"), PageRequest(load=of_ci, differences=found))
+    texts = Reader(page.html).texts
+    assert {"copying rows", "2.000", "11", "22", "33", "4711", "before", r"\x1b"} <= {text.strip() for text in texts}
+    assert any("the server (75%" in text for text in texts)
+    for broken in ("{", '{"load": null}', "[]", '{"phases": {}}', '{"error": {"type": "LoadError"}}'):
         file.write_text(broken)
         with pytest.raises(UsageError):
             read_load(file)
+    with pytest.raises(UsageError):
+        read_load(folder / "missing.json")
+
+
+def test_the_last_load_and_foreign_keys_are_read_from_the_database(shop: Sandbox) -> None:
+    """Without a schema file, and as far as the record says: an older one has no times, and is read all the same."""
+
+    def made() -> tuple[list[str], int]:
+        """The headings of the page, and the lines between tables."""
+        html = make_page(shop.project, shop.environment("dev")).html
+        return re.findall("<h2 id=(load|loads)>", html), html.count("<path class=l")
+
+    by_schema = made()
+    assert by_schema[0] == []
+    load_snapshot(shop.project, shop.environment())
+    (shop.folder / "snapseed.toml").write_text("[environments.dev]\n")
+    assert made() == (["load", "loads"], by_schema[1])
+    with shop.connect() as connection:
+        ((times,),) = connection.execute("SELECT state ->> 'times' FROM snapseed.loads").fetchall()
+        phases = list(json.loads(str(times))["phases"])
+        assert phases.index("connecting") < phases.index("copying rows") < phases.index("verifying")
+        connection.execute("UPDATE snapseed.loads SET state = state - 'times'")
+        connection.execute("ALTER TABLE orders DROP CONSTRAINT orders_category_fkey")
+        assert made() == (["loads"], by_schema[1] - 1)
+        assert last_loads(connection)[0].times is None
 
 
 def test_differences_show_no_masked_value(tmp_path: Path) -> None:
@@ -167,7 +196,8 @@ def test_differences_show_no_masked_value(tmp_path: Path) -> None:
 def test_the_command_writes_the_page(folder: Path, page: Page) -> None:
     """Into the file that it names, without a database."""
     project_of(folder)
-    done = run_command(["report", "dev", "--output", "here.html"], folder, os.environ, 60)
-    assert done.returncode == 0, done.stderr
-    assert "here.html" in done.stdout
-    assert (folder / "here.html").read_text(encoding="utf-8") == page.html
+    file = folder / "here.html"
+    done = CliRunner().invoke(app, ["report", "dev", "--project", str(folder), "--output", str(file)])
+    assert done.exit_code == 0, done.output
+    assert file.name in done.output
+    assert file.read_text(encoding="utf-8") == page.html

@@ -10,11 +10,10 @@ import pyarrow as pa
 import pytest
 
 from snapseed.errors import SnapshotError
-from snapseed.report.graph import drawing, references
 from snapseed.report.profile import ColumnProfile, profile
 from snapseed.snapshot.store import open_snapshot
 from tests.forged import forge, write_manifest
-from tests.report.snapshots import ROWS, hostile_snapshot, project_of, values
+from tests.report.snapshots import ROWS, hostile_snapshot, values
 
 
 def profiled(folder: Path) -> dict[str, ColumnProfile]:
@@ -126,15 +125,3 @@ def test_an_empty_table_has_a_profile(tmp_path: Path) -> None:
     empty = msgspec.structs.replace(things, rows=0, fingerprint="0" * 16, files=())
     write_manifest(tmp_path / "snapshots/dev", empty)
     assert profiled(tmp_path)["name"].distinct is None
-
-
-def test_references_are_read_from_the_schema(tmp_path: Path) -> None:
-    """Those between tables of the snapshot, in any spelling, and none out of comments."""
-    manifest = hostile_snapshot(tmp_path)
-    schema = project_of(tmp_path).schema
-    assert schema
-    found = references(manifest.entities, schema.read_text())
-    assert [(link.entity, link.columns, link.to) for link in found] == [("parts", ("thing",), "things")]
-    drawn = drawing(manifest.entities, found)
-    assert drawn.boxes["things"][0] < drawn.boxes["parts"][0]
-    assert len(drawn.lines) == 1

@@ -50,7 +50,8 @@ def test_no_variable_redirects_or_breaks_it(embedded: Project, monkeypatch: pyte
             load_snapshot(embedded, environment, LoadRequest(if_changed=True))
             assert os.environ[name] == value
     (found,) = status(embedded, ["dev"])
-    assert found.state == "the snapshot on disk"
+    assert found.loaded
+    assert not found.missing
     assert verify_snapshot(embedded, environment, files="skip").agrees
 
 

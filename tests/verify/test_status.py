@@ -73,7 +73,7 @@ def test_what_was_loaded_last_is_named(on_database: Sandbox) -> None:
     assert found.loaded.identity == report.manifest.identity
     assert found.loaded.rows == report.manifest.rows
     assert found.loaded.tables == tuple(str(step.table) for step in report.plan.tables)
-    assert found.state == "the snapshot on disk"
+    assert found.state == "last loaded: the snapshot on disk; not compared"
 
 
 def test_a_load_of_some_entities_is_a_part(on_database: Sandbox) -> None:
@@ -100,7 +100,7 @@ def test_another_snapshot_than_the_one_on_disk_is_said_to_be(on_database: Sandbo
     load_snapshot(on_database.project, on_database.environment())
     request = resolve_request(on_database.project, on_database.environment(), scale=20, seed=None)
     generate_snapshot(on_database.project, request)
-    assert state_of(on_database).state == "not the snapshot on disk"
+    assert state_of(on_database).state == "last loaded: not the snapshot on disk"
 
 
 def test_a_seed_beyond_64_bits_of_sign_is_recorded_as_it_is(on_database: Sandbox) -> None:
@@ -141,5 +141,5 @@ def test_no_database_is_made_on_a_running_server(shop: Sandbox, embedded: Embedd
     assert not has_database(target)
     load_snapshot(shop.project, shop.project.environment())
     assert has_database(target)
-    assert state_of(shop).state == "the snapshot on disk"
+    assert state_of(shop).state == "last loaded: the snapshot on disk; not compared"
     assert embedded.is_running()

@@ -1,0 +1,71 @@
+"""Which entities refer to which: by the SQL of a schema, and by the database that it makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from snapseed.report.graph import Reference, drawing, foreign_keys, layers, references
+from tests.conftest import Connection
+from tests.report.snapshots import hostile_snapshot
+
+_SQL = """
+CREATE TABLE a (id int PRIMARY KEY, n numeric(6, 2), self int REFERENCES a -- , n int REFERENCES a
+);
+CREATE TABLE "B b" (id int PRIMARY KEY, "A id" int CONSTRAINT k REFERENCES public.a (id) ON DELETE CASCADE,
+    m numeric(6, 2) CHECK (m > 0) /* REFERENCES a */, t text DEFAULT 'REFERENCES a, REFERENCES a');
+CREATE TABLE IF NOT EXISTS c (x int CHECK (x > 0) REFERENCES a, b int, UNIQUE (x, b));
+ALTER TABLE "B b" ADD COLUMN IF NOT EXISTS late int NOT NULL DEFAULT 1 REFERENCES a, ADD two int;
+ALTER TABLE ONLY public."B b" ADD CONSTRAINT both_of_them FOREIGN KEY (late, two) REFERENCES c(x, b);
+CREATE TABLE p (id int PRIMARY KEY, a int, b int, FOREIGN KEY (a) REFERENCES a) PARTITION BY RANGE (id);
+CREATE TABLE p1 (id int NOT NULL, a int, b int);
+ALTER TABLE ONLY public.p ATTACH PARTITION public.p1 FOR VALUES FROM (0) TO (9);
+ALTER TABLE ONLY public.p1 ADD CONSTRAINT own FOREIGN KEY (b) REFERENCES "B b";
+CREATE UNLOGGED TABLE q (p int, o int);
+CREATE TABLE unknown (a int REFERENCES a);
+CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$ SELECT 'CREATE TABLE q (o int REFERENCES a)'; $$;
+"""
+_KEYS = {
+    Reference("a", ("self",), "a"),
+    Reference("B b", ("A id",), "a"),
+    Reference("B b", ("late",), "a"),
+    Reference("B b", ("late", "two"), "c"),
+    Reference("c", ("x",), "a"),
+    Reference("p", ("a",), "a"),
+    Reference("p", ("b",), "B b"),
+}
+
+
+def test_the_sql_says_what_the_database_says(tmp_path: Path, connection: Connection) -> None:
+    """In any spelling, none out of comments and texts, those of a partition as its table's, and once each."""
+    (some, _) = hostile_snapshot(tmp_path).entities
+    entities = [
+        msgspec.structs.replace(some, name=name, table=name, schema=schema)
+        for name, schema in (("a", None), ("B b", "public"), ("c", None), ("p", "public"), ("q", None), ("gone", None))
+    ]
+    assert set(references(entities, _SQL)) == _KEYS
+    connection.execute(_SQL)
+    found = foreign_keys(connection, entities)
+    assert set(found) == _KEYS
+    assert len(found) == len(_KEYS)
+    assert set(references(entities, _SQL, found)) == _KEYS
+
+
+def test_a_parent_is_a_reference_where_no_key_is(tmp_path: Path) -> None:
+    """A generated entity has one before any table exists."""
+    things, parts = hostile_snapshot(tmp_path).entities
+    parts = msgspec.structs.replace(parts, parent="things")
+    assert references([things, parts], "") == (Reference("parts", (), "things"),)
+    key = Reference("parts", ("thing",), "things")
+    assert references([things, parts], "", [key]) == (key,)
+
+
+def test_what_refers_is_drawn_to_the_right_of_what_it_refers_to(tmp_path: Path) -> None:
+    """A table that refers to itself has no line, and tables that refer in a circle have a place."""
+    entities = hostile_snapshot(tmp_path).entities
+    drawn = drawing(entities, [Reference("parts", ("thing",), "things"), Reference("things", ("id",), "things")])
+    assert drawn.boxes["things"][0] < drawn.boxes["parts"][0]
+    assert len(drawn.lines) == 1
+    circle = [Reference(name, (), to) for name, to in ("ab", "bc", "ca", "dc")]
+    assert layers("abcde", circle) == [["a"], ["c"], ["b", "d"]]
