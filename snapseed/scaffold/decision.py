@@ -5,7 +5,7 @@ Pure. Columns are drawn together if checks over several of them would not hold o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -63,6 +63,11 @@ class Columns:
     sometimes_null: frozenset[str] = frozenset()
     together: tuple[Together, ...] = ()
 
+    @property
+    def in_groups(self) -> set[str]:
+        """The columns that are drawn together with others."""
+        return {name for group in self.together for name in group.states}
+
 
 def decide(proposal: Proposal, verdict: Verdict) -> Columns:
     """Choose the first draw of each column that meets its checks, then combine columns until the other checks hold.
@@ -107,6 +112,12 @@ def decide(proposal: Proposal, verdict: Verdict) -> Columns:
     return replace(chosen, sometimes_null=frozenset(sometimes_null), notes=tuple(dict.fromkeys(notes)))
 
 
+def with_groups(columns: Columns, states: Iterable[Mapping[str, tuple[object, ...]]]) -> Columns:
+    """Draw more columns together, whose states say when they are NULL."""
+    more = replace(columns, together=(*columns.together, *map(Together, states)))
+    return replace(more, sometimes_null=columns.sometimes_null - more.in_groups)
+
+
 def rehearsed(proposal: Proposal, columns: Columns, refusal: Callable[[CandidateRows], str | None]) -> Columns:
     """Leave columns NULL as long as the server refuses rows of what was decided, and taking one away helps.
 
@@ -115,10 +126,8 @@ def rehearsed(proposal: Proposal, columns: Columns, refusal: Callable[[Candidate
     if not proposal.sources.conditions.rules:
         return columns
     while (said := refusal(_rows_of(proposal, columns))) is not None:
-        joint = {name for group in columns.together for name in group.states}
-        less = {
-            name: _without(columns, name, said) for name in columns.draws if name in proposal.sources.nullable - joint
-        }
+        free = proposal.sources.nullable - columns.in_groups
+        less = {name: _without(columns, name, said) for name in columns.draws if name in free}
         name = next((name for name, fewer in less.items() if refusal(_rows_of(proposal, fewer)) != said), None)
         if name is None:
             return replace(columns, notes=(*columns.notes, f"the server may reject its rows: {said}"))

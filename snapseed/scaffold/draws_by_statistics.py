@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 
 from snapseed.generate.words import WORDS
+from snapseed.scaffold.combinations import DRAWN
 from snapseed.scaffold.conditions import MOMENTS
 from snapseed.scaffold.draws import Draw, Wanted, literal, quoted, text_draws
 from snapseed.scaffold.draws_by_type import NUMBERS, finish_of, finish_of_number
 from snapseed.scaffold.names import hints
+from snapseed.scaffold.schema import Table
 from snapseed.scaffold.sizes import STEPS, divided
+from snapseed.scaffold.statistics import ColumnStatistics
 from snapseed.snapshot.types import INTEGERS, Family
 
 # Columns of up to so many values, all of them known, choose among these; weights are in thousandths.
@@ -26,6 +30,10 @@ _DIGITS = 4
 _MOST_DIGITS = 6
 # More digits than this have no room in 64 bits.
 _LARGEST = 10**18
+# The column of weights beside those that are drawn together.
+_HOW_OFTEN = "how often"
+# How often weights are fitted to the shares of each column.
+_ROUNDS = 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 # The coarsest of these of which all moments of a column are multiples is that of its draws; a moment of a long range
@@ -44,7 +52,8 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
     elif family is Family.BOOLEAN:
         share = sum(share for value, share in zip(found.common, found.shares, strict=True) if value == "t")
         known = share / (sum(found.shares) or 1)
-        yield Draw(f"{wanted.rows}.chance({wanted.draw}, {known:.3g})", (True, False), shape=f"{known:.1%} true")
+        code = f"{wanted.rows}.chance({wanted.draw}, {known:.3g})"
+        yield Draw(code, (True, False), is_whole=True, shape=f"{known:.1%} true")
     elif is_number or family in MOMENTS:
         try:
             yield from _shaped(wanted, is_moment=not is_number)
@@ -54,6 +63,77 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
     elif not _is_joint(wanted):
         values = [value.rstrip() if family is Family.CHARACTER else value for value in found.common]
         yield _weighted(wanted, values, list(map(quoted, values)))
+
+
+def joint_states(
+    table: Table, draws: Mapping[str, Draw], taken: Collection[str]
+) -> Iterator[dict[str, tuple[object, ...]]]:
+    """Combinations of values as in the source, for columns that have its values and are not `taken` yet."""
+    free = {name for name, draw in draws.items() if draw.shape and draw.is_whole and not draw.finish} - {*taken}
+    for found in table.joint or ():
+        names = [name for name in found.names if name in free]
+        known = {name: {_as_text(value): value for value in draws[name].examples} | {None: None} for name in names}
+        rows = {
+            tuple(text for name, text in zip(found.names, row, strict=True) if name in names) for row in found.shares
+        }
+        whole = [row for row in rows if all(text in known[name] for name, text in zip(names, row, strict=True))]
+        if len(names) > 1 and whole:
+            free -= {*names}
+            columns = zip(*sorted(whole, key=str), strict=True)
+            yield {name: tuple(known[name][text] for text in texts) for name, texts in zip(names, columns, strict=True)}
+
+
+def sampled(table: Table, states: Mapping[str, Sequence[object]]) -> str:
+    """Code for a row of states for each row, each as often as in the source: values of columns, or which are NULL."""
+    columns: dict[str, Sequence[object]] = {
+        f"no {name}" if DRAWN in values else name: [value is None for value in values] if DRAWN in values else values
+        for name, values in states.items()
+    }
+    weights = _weights(table, states)
+    columns |= {_HOW_OFTEN: weights} if weights else {}
+    shown = (f"{quoted(name)}: [{', '.join(map(literal, values))}]" for name, values in columns.items())
+    how = f", weights={quoted(_HOW_OFTEN)}" if weights else ""
+    return f"rows.sample({quoted(', '.join(states))}, pl.DataFrame({{{', '.join(shown)}}}){how})"
+
+
+def _weights(table: Table, states: Mapping[str, Sequence[object]]) -> tuple[int, ...]:
+    """How often each row of states occurs, so that each column has the shares of the source; empty if none are known.
+
+    Iterative proportional fitting, which begins with the shares of combinations that are known. `DRAWN` is not NULL.
+    """
+    shares = {name: _shares(table.statistics[name]) for name in states if name in table.statistics}
+    if not shares:
+        return ()
+    texts = {name: [_as_text(value) for value in values] for name, values in states.items()}
+    rows = list(zip(*texts.values(), strict=True))
+    weights = [1.0] * len(rows)
+    for found in table.joint or ():
+        places = [(place, list(texts).index(name)) for place, name in enumerate(found.names) if name in texts]
+        for number, row in enumerate(rows):
+            same = (share for one, share in found.shares.items() if all(one[p] == row[q] for p, q in places))
+            weights[number] *= sum(same) or 1 / _WEIGHTS if len(places) > 1 else 1
+    for name in [*shares] * _ROUNDS:
+        sums: dict[str | None, float] = defaultdict(float)
+        for text, weight in zip(texts[name], weights, strict=True):
+            sums[text] += weight
+        weights = [
+            weight * shares[name].get(text, sums[text]) / sums[text] if sums[text] else weight
+            for text, weight in zip(texts[name], weights, strict=True)
+        ]
+    return tuple(max(1, round(weight / (sum(weights) or 1) * _WEIGHTS)) for weight in weights)
+
+
+def _shares(found: ColumnStatistics) -> dict[str | None, float]:
+    """How often a column is NULL, has another value, or one of those that are known."""
+    known: dict[str | None, float] = {None: found.null_share, DRAWN: 1 - found.null_share}
+    return known | {value.rstrip(): share for value, share in zip(found.common, found.shares, strict=False)}
+
+
+def _as_text(value: object) -> str | None:
+    """A value as PostgreSQL prints it."""
+    if value is None or isinstance(value, bool):
+        return None if value is None else "ft"[value]
+    return str(value).rstrip()
 
 
 def _is_joint(wanted: Wanted) -> bool:

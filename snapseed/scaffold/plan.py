@@ -13,8 +13,9 @@ from snapseed.generate.words import words_of
 from snapseed.scaffold.arrangement import Arrangement, Place
 from snapseed.scaffold.columns import Proposal, propose, share_of_nulls
 from snapseed.scaffold.conditions import Rule, conditions_of
-from snapseed.scaffold.decision import Columns, Together, decide, most_per_parent, rehearsed
-from snapseed.scaffold.draws import NUMBER, literal, quoted
+from snapseed.scaffold.decision import Columns, decide, most_per_parent, rehearsed, with_groups
+from snapseed.scaffold.draws import NUMBER, quoted
+from snapseed.scaffold.draws_by_statistics import joint_states, sampled
 from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.guesses import with_guesses
 from snapseed.scaffold.kept import HeldRows, KeptRows
@@ -177,6 +178,7 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
             usual = counts[-1] if counts else MOST_PER_PARENT
             most = None if parent is None else most_per_parent(proposal, strides[parent], usual)
             columns = rehearsed(proposal, decide(proposal, answer(*question_of(proposal))), refusal)
+            columns = with_groups(columns, joint_states(arrangement.tables[oid], columns.draws, columns.in_groups))
             if unknown := columns.null.keys() & {*arrangement.places[oid].key}:
                 raise ImpossibleError(oid, f"snapseed found no values for its key ({', '.join(unknown)})")  # noqa: TRY301
         except ImpossibleError as exc:
@@ -274,7 +276,7 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
         return variable
 
     for group in columns.together:
-        rows = assigned("together", _table(group))
+        rows = assigned("together", sampled(sources.table, group.states))
         nulls |= {name: (f"no {name}", f"{rows}[{quoted(f'no {name}')}]") for name in group.drawn}
         listed = group.states.keys() - group.drawn
         draws |= {name: replace(draws[name], code=f"{rows}[{quoted(name)}]", local=None) for name in listed}
@@ -304,18 +306,6 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
         for name, (draw, share) in nulls.items()
         if name in values
     }
-
-
-def _table(together: Together) -> str:
-    """A row of a table for each row: what its columns have in common, or which of them are NULL."""
-    columns = {
-        f"no {name}" if name in together.drawn else name: [state is None for state in states]
-        if name in together.drawn
-        else states
-        for name, states in together.states.items()
-    }
-    shown = (f"{quoted(name)}: [{', '.join(map(literal, states))}]" for name, states in columns.items())
-    return f"rows.sample({quoted(', '.join(together.states))}, pl.DataFrame({{{', '.join(shown)}}}))"
 
 
 def _title(table: Table) -> str:

@@ -152,6 +152,8 @@ def _about_replaced(request: ScaffoldRequest, found: _Found) -> Iterator[str]:
     if blocking := [str(table) for table in others if any(key.target in replaced for key in table.foreign_keys)]:
         yield f"rows of these tables, which are left out, refer to them: {', '.join(blocking)}"
         yield "  so a load stops, unless --with-children empties these too"
+    if hidden := [str(table) for table in replaced.values() if table.joint is None]:
+        yield f"only their owner may read the extended statistics of these tables: {', '.join(hidden)}; not used"
     unknown = [str(table) for table in replaced.values() if not table.statistics]
     if unknown and request.statistics:
         how = "ANALYZE them and repeat this, and their columns look like those of the source"

@@ -22,6 +22,8 @@ from snapseed.snapshot.types import Family, parse_type
 _QUERIES = Path(__file__).parent / "queries"
 # The rows of a lookup have weights of their own if they are not more.
 _MOST_WEIGHTS = 120
+# Columns of more values have too many combinations.
+_MOST_JOINT = 50
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,14 @@ class ColumnStatistics:
     bounds: tuple[str, ...] = ()
     sizes: tuple[float, ...] = ()
     until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class JointStatistics:
+    """The most common combinations of the values of some columns, as text or NULL, each with its share of all rows."""
+
+    names: tuple[str, ...]
+    shares: Mapping[tuple[str | None, ...], float]
 
 
 def shares_of_keys(found: ColumnStatistics, keys: Sequence[str]) -> tuple[int, ...]:
@@ -76,6 +86,31 @@ def read_statistics(connection: Connection, tables: Mapping[int, TableFacts]) ->
         known = {item.name: row[item.name] for item in fields(ColumnStatistics) if row[item.name] is not None}
         found.setdefault(row["oid"], {})[row["name"]] = ColumnStatistics(**known)
     return found
+
+
+def read_joint_statistics(
+    connection: Connection, statistics: Mapping[int, Mapping[str, ColumnStatistics]]
+) -> dict[int, tuple[JointStatistics, ...] | None]:
+    """What extended statistics say about columns whose values are known; None where this role may not read them."""
+    known = [
+        (oid, name, value)
+        for oid, columns in statistics.items()
+        for name, column in columns.items()
+        if len(column.common) == column.distinct <= _MOST_JOINT
+        for value in column.common
+    ]
+    oids, names, values = map(list, zip(*known, strict=True)) if known else ([], [], [])
+    shares: dict[int, dict[tuple[str, ...], dict[tuple[str | None, ...], float]]] = {}
+    found: dict[int, tuple[JointStatistics, ...] | None] = {}
+    for row in read_rows(connection, query("joint_statistics", _QUERIES), oids=oids, names=names, values=values):
+        if row["names"] is None:
+            found[row["oid"]] = None
+        elif len(row["names"]) > 1:
+            shares.setdefault(row["oid"], {}).setdefault(row["names"], {})[row["values"]] = row["share"]
+    return {
+        oid: tuple(JointStatistics(names, combined) for names, combined in by_names.items())
+        for oid, by_names in shares.items()
+    } | found
 
 
 def _shown(table: str, column: ColumnFacts) -> str:
