@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapseed/starter/*/.github/workflows/*.yml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage test-lowest test-system test-browser test-slow test-fresh check format bench bench-generate bench-load bench-large \
+.PHONY: help install demo test compiled coverage test-lowest test-system test-browser test-slow test-fresh check format bench bench-generate bench-load bench-large \
   bench-reset bench-diff bench-capture bench-embeddings bench-beyond bench-billion bench-content stress stress-loads stress-embeddings stress-settings stress-kills \
   stress-canary stress-capture fuzz fuzz-files pools snapshots wheel wheels constraints clean
 .DELETE_ON_ERROR:
@@ -29,8 +29,14 @@ demo: install ## generate 10,000 users, load them into an embedded PostgreSQL, v
 
 install: .venv/ready ## create .venv and install everything into it (other targets do this when needed)
 
-test: check ## run `make check`, then the tests, but for those of test-slow
+test: install ## run `make check`, then the tests, but for those of test-slow
+	$(MAKE) --jobs=2 check compiled
 	$(BIN)/pytest -m 'not slow' --numprocesses $(TEST_PROCESSES) --dist worksteal
+
+# pytest rewrites the assertions of each test module once and keeps the bytecode. Test processes that start at the same
+# time would each do all of it; check, beside which it runs, mostly needs one core. Errors show in the tests.
+compiled: install
+	-@$(BIN)/pytest --collect-only --quiet >/dev/null
 
 coverage: install ## run the tests with coverage (takes 50 % longer)
 	$(BIN)/pytest --cov --numprocesses $(TEST_PROCESSES) --dist worksteal
@@ -164,10 +170,11 @@ clean: ## stop the embedded servers; remove them, .venv, caches and uncommitted 
 
 # $(1): the virtual environment; $(2) and $(3): constraints for packages, and for building them.
 # Dependency groups need pip 25.1 and build constraints pip 25.3; a new environment may have an older pip.
+# Half of an install is compiling modules, most of which nobody imports. The others are compiled on first use.
 define INSTALL
 	$(1)/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(1)
 	$(1)/bin/python -m pip install -qq --disable-pip-version-check $(2) 'pip>=25.3'
-	$(1)/bin/python -m pip install -qq $(2) $(3) --editable '.[all]' --group dev
+	$(1)/bin/python -m pip install -qq --no-compile $(2) $(3) --editable '.[all]' --group dev
 endef
 
 .venv/ready: pyproject.toml constraints.txt

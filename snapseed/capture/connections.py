@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -86,8 +86,7 @@ class Readers:
 def carry_out(call: tuple[Moment, Task[_Result]]) -> _Result:
     """Read over a connection of its own: a task of an executor. Raises what `connected` and the task raise."""
     moment, task = call
-    hiding = without_values(moment.target) if moment.hides else nullcontext()
-    with hiding, capturing("capturing", moment.target), moment.joined() as session:
+    with capturing("capturing", moment.target, hides=moment.hides), moment.joined() as session:
         return task(session, threading.Event())
 
 
@@ -121,30 +120,25 @@ def show_rows(session: Session, request: CaptureRequest) -> None:
 
 
 @contextmanager
-def capturing(doing: str, target: Target) -> Iterator[None]:
-    """Turn the driver's errors into ours, with advice for what happens to those who only read."""
+def capturing(doing: str, target: Target, *, hides: bool = False) -> Iterator[None]:
+    """Turn the driver's errors into ours, with advice for what happens to those who only read.
+
+    With `hides`, the server's message is left out of an error that may quote a value, and out of its traceback.
+    """
     try:
         with translated(doing, target.described):
             yield
-    except (ServerError, LoadError) as exc:
-        if isinstance(exc.__cause__, psycopg.Error) and (advice := _ADVICE.get(exc.__cause__.sqlstate or "")):
-            exc.next_step = advice
-        raise
-
-
-@contextmanager
-def without_values(target: Target) -> Iterator[None]:
-    """Leave the server's message out of an error that may quote a value, and out of its traceback."""
-    try:
-        yield
     except SnapseedError as exc:
         cause = exc.__cause__
-        if not isinstance(cause, psycopg.Error) or not (cause.sqlstate or "").startswith(_QUOTING):
-            raise
-        raise type(exc)(
-            exc.summary,
-            where=target.described if cause.diag.context else exc.where,
-            observed=f"{type(cause).__name__} [SQLSTATE {cause.sqlstate}]; the message may quote a value of a row, so"
-            " it is not shown",
-            next_step="run the query in psql to see the message",
-        ) from None
+        state = (cause.sqlstate or "") if isinstance(cause, psycopg.Error) else ""
+        if hides and isinstance(cause, psycopg.Error) and state.startswith(_QUOTING):
+            raise type(exc)(
+                exc.summary,
+                where=target.described if cause.diag.context else exc.where,
+                observed=f"{type(cause).__name__} [SQLSTATE {state}]; the message may quote a value of a row, so"
+                " it is not shown",
+                next_step="run the query in psql to see the message",
+            ) from None
+        if isinstance(exc, ServerError | LoadError) and (advice := _ADVICE.get(state)):
+            exc.next_step = advice
+        raise

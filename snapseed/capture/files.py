@@ -1,11 +1,16 @@
-"""Write the rows of one table into files. Where a file ends depends on the rows alone, not on how they come in."""
+"""Write the rows of one table into files, sorted anew if their key was masked.
+
+Where a file ends depends on the rows alone, not on how they come in.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -13,9 +18,17 @@ import pyarrow as pa
 
 from snapseed.capture.request import Sizes
 from snapseed.snapshot.arrow import offsets_of
+from snapseed.snapshot.hashing import row_hashes
 from snapseed.snapshot.manifest import Column, PartFile
 from snapseed.snapshot.store import Staging, part_path
+from snapseed.snapshot.store_folder import writing_to
 from snapseed.snapshot.writing import PartWriter, WrittenFile
+
+# Rows that are sorted at a time take about so many bytes. They are written so many at a time.
+_RUN_BYTES, _STEP = 16 << 20, 512
+# Of the columns by which rows are sorted, in front of a number. No column of a table has a name like that.
+_PLACE = "\0place"
+_Key = tuple[object, ...]
 
 
 @dataclass
@@ -81,6 +94,7 @@ class FileSeries:
             self._writer.abandon()
 
     def _write(self, piece: pa.RecordBatch) -> None:
+        """Write rows into the file at hand, or into a new one."""
         if self._writer is None:
             path = f"{self.name}-{len(self._ended)}.parquet"
             self._writer = PartWriter(self.columns, self.key, self.folder, path, self.sizes.chunk_rows, captured=True)
@@ -102,6 +116,7 @@ def placed(staging: Staging, entity: str, files: list[PartFile]) -> tuple[PartFi
 
 
 def _bytes(rows: pa.RecordBatch) -> int:
+    """What the values of all columns take in Arrow."""
     return sum(map(_value_bytes, rows.columns))
 
 
@@ -117,3 +132,96 @@ def _value_bytes(array: pa.Array) -> int:
     if pa.types.is_fixed_size_list(array.type):
         return len(array) * int(array.type.list_size) * int(array.type.value_type.bit_width) // 8
     return len(array) * int(array.type.bit_width) // 8
+
+
+# ── Rows in the order of a masked key ────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class MaskedOrder:
+    """Takes rows in any order, and gives them in that of their key; without a key, in the order of their hashes.
+
+    Memory does not grow with the rows, apart from one key of every 512. No file has an unmasked value.
+    """
+
+    columns: Sequence[Column]
+    key: Sequence[Column]
+    file: Path
+    run_bytes: int = _RUN_BYTES
+    _waiting: list[pa.RecordBatch] = field(default_factory=list)
+    # Files of sorted rows; and of each of their batches the first key, the file and the number in it.
+    _runs: list[Path] = field(default_factory=list)
+    _written: list[tuple[_Key, Path, int]] = field(default_factory=list)
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Take the next rows. Raises `SnapshotError` if they cannot be written."""
+        self._waiting.append(self._with_places(rows))
+        if sum(batch.nbytes for batch in self._waiting) > self.run_bytes:
+            self._write()
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """All rows, in order. Removes the files."""
+        names = [column.name for column in self.columns]
+        if self._runs and self._waiting:
+            self._write()
+        order, step, rest = sorted(self._written), max(1, len(self._runs)), self._waiting
+        for begin in range(0, len(order), step):
+            rows = _sorted([*rest, *(_read(path, number) for _, path, number in order[begin : begin + step])])
+            # What is smaller than all keys of the batches that have not been read.
+            end, following = len(rows), order[begin + step : begin + step + 1]
+            for first, _, _ in following:
+                end = bisect_left(range(len(rows)), first, key=partial(_key, rows))
+            yield from rows.slice(0, end).select(names).to_batches()
+            rest = rows.slice(end).to_batches()
+        if rest:
+            yield from _sorted(rest).select(names).to_batches()
+        for path in self._runs:
+            path.unlink()
+
+    def _write(self) -> None:
+        """Sort the rows that wait, and write them into a file."""
+        path, rows = self.file.with_name(f"{self.file.name}-{len(self._runs)}.arrow"), _sorted(self._waiting)
+        self._waiting = []
+        with writing_to(path.parent):
+            path.parent.mkdir(exist_ok=True)
+            with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
+                writer.write_table(rows, max_chunksize=_STEP)
+        self._runs.append(path)
+        self._written += [(_key(rows, row), path, row // _STEP) for row in range(0, len(rows), _STEP)]
+
+    def _with_places(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows with columns by which they are sorted."""
+        if self.key:
+            places = [_sortable(rows.column(column.name)) for column in self.key]
+        else:
+            places = [pa.array(row_hashes(rows.columns, [column.kind() for column in self.columns]))]
+        for number, place in enumerate(places):
+            rows = rows.append_column(f"{_PLACE}{number}", place)
+        return rows
+
+
+def _sortable(values: pa.Array) -> pa.Array:
+    """Values in a type that Arrow sorts and Python compares as PostgreSQL does."""
+    if isinstance(values, pa.ExtensionArray):
+        return values.storage
+    if pa.types.is_temporal(values.type):
+        return values.view(pa.int32() if values.type.bit_width == 32 else pa.int64())  # noqa: PLR2004
+    return values
+
+
+def _sorted(rows: Sequence[pa.RecordBatch]) -> pa.Table:
+    """The rows in the order of their places."""
+    table = pa.Table.from_batches(rows)
+    places = [name for name in table.schema.names if name.startswith(_PLACE)]
+    return table.sort_by([(name, "ascending") for name in places])
+
+
+def _read(path: Path, number: int) -> pa.RecordBatch:
+    """One batch of a file of sorted rows."""
+    with pa.OSFile(str(path)) as source, pa.ipc.open_file(source) as reader:
+        return reader.get_batch(number)
+
+
+def _key(rows: pa.Table | pa.RecordBatch, row: int) -> _Key:
+    """The place of a row."""
+    return tuple(rows.column(name)[row].as_py() for name in rows.schema.names if name.startswith(_PLACE))

@@ -6,6 +6,7 @@ password: the same schema gives the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -18,7 +19,9 @@ from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Session, Target, for_program, require_session
 from snapseed.postgres.dump import UNFILLED, UNUSED, Entry, entries
 from snapseed.servers.postgres import EmbeddedPostgres
-from snapseed.snapshot.manifest import MOST_BYTES
+from snapseed.snapshot.manifest import MOST_BYTES, SchemaFile
+from snapseed.snapshot.store import Staging
+from snapseed.snapshot.store_folder import writing_to
 
 _OPTIONS = (
     "--schema-only",
@@ -43,6 +46,16 @@ _SECRET = re.compile(
     r"""\b(\w*(?:pass|secret|token|key|credential)\w*"? )E?'(?:[^']|'')*'""",
     re.IGNORECASE,
 )
+
+
+def write_schema(session: Session, target: Target, staging: Staging) -> tuple[SchemaFile, tuple[str, ...]]:
+    """Write the schema into the snapshot; also returns the names of what is left out of it. Raises as `dump_schema`."""
+    text, left_out = dump_schema(session, target)
+    file = SchemaFile("schema.sql", len(text), hashlib.sha256(text).hexdigest())
+    with writing_to(staging.folder):
+        (staging.folder / file.path).write_bytes(text)
+    staging.put(file)
+    return file, left_out
 
 
 def dump_schema(session: Session, target: Target) -> tuple[bytes, tuple[str, ...]]:
@@ -112,10 +125,12 @@ def _portable(dumped: str, plain: Mapping[str, frozenset[str]]) -> tuple[str, tu
 
 
 def _is_of_extension(entry: Entry) -> bool:
+    """Whether it creates an extension or comments on one."""
     return entry.type == "EXTENSION" or (entry.type == "COMMENT" and entry.name.startswith("EXTENSION "))
 
 
 def _is_comment_left_out(entry: Entry) -> bool:
+    """Whether it comments on something that is left out."""
     return entry.type == "COMMENT" and entry.name.startswith(_COMMENTS_LEFT_OUT)
 
 
@@ -138,6 +153,7 @@ def find_pg_dump(major: int) -> str:
 
 
 def _embedded() -> Path | None:
+    """The pg_dump of the embedded PostgreSQL, if that is installed."""
     try:
         return EmbeddedPostgres.find_program().with_name("pg_dump")
     except ConfigurationError:

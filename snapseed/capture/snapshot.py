@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from psycopg import sql
-
 from snapseed.capture.columns import ColumnName
-from snapseed.capture.connections import Readers, capturing, reading_with, show_rows, without_values
-from snapseed.capture.mask.masks import NO_MASKS, Masks
+from snapseed.capture.connections import capturing, reading_with, show_rows
+from snapseed.capture.plan import TableRows, plan_rows
 from snapseed.capture.prepare import Source, chosen_tables, prepare
-from snapseed.capture.proof import prove, read_positions
-from snapseed.capture.read import CapturedTable, Reading, TableRows, read_parts, whole_table
+from snapseed.capture.read import CapturedTable, Reading, prove, read_parts, read_positions
 from snapseed.capture.request import CaptureRequest
-from snapseed.capture.schema import dump_schema
+from snapseed.capture.schema import write_schema
 from snapseed.config import Environment, Project, mask_secret
-from snapseed.errors import ManifestError, SnapshotError, UsageError
+from snapseed.errors import ManifestError, SnapshotError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
 from snapseed.postgres.connect import Session, Target
 from snapseed.postgres.copy_out import UnstorableError
 from snapseed.postgres.locks import reading as reading_from
 from snapseed.servers.targets import resolve_source
 from snapseed.snapshot.hashing import combined
-from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, SchemaFile, SequencePosition
-from snapseed.snapshot.store import Snapshot, Staging, has_snapshot, open_snapshot, replacing
-from snapseed.snapshot.store_folder import writing_to
+from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, SequencePosition
+from snapseed.snapshot.store import Snapshot, has_snapshot, open_snapshot, replacing
 
 # Subsets and some masks need polars. What needs neither starts without.
 if TYPE_CHECKING:
-    from snapseed.capture.mask.personal import Personal
+    from snapseed.capture.mask.prepare import PreparedMasks
     from snapseed.capture.subset.plan import SubsetPlan, SubsetReport
 
 
@@ -75,23 +70,13 @@ class CaptureReport:
         return sum(self.phases.values())
 
 
-@dataclass(frozen=True)
-class MaskReport:
-    """The masked columns, those that look personal and have no rule, and where the schema looks personal."""
-
-    target: str
-    masked: tuple[str, ...]
-    personal: tuple[Personal, ...]
-    in_schema: tuple[str, ...]
-
-
 def check_masks(
     project: Project,
     environment: Environment,
     request: CaptureRequest = CaptureRequest(),
     *,
     looks_at_rows: bool = False,
-) -> MaskReport:
+) -> PreparedMasks:
     """Check the rules for masks against the catalogs of the environment's `source`. Writes nothing.
 
     With `looks_at_rows`, also against the first rows of each table, as a capture does.
@@ -103,8 +88,7 @@ def check_masks(
     target = resolve_source(environment)
     with capturing("checking the masks", target), reading_from(target, "checking the masks", ignore) as connection:
         tables = chosen_tables(connection, request)
-        found = prepare_masks(connection, project, tables, is_check=not looks_at_rows)
-    return MaskReport(target.described, found.masks.names, found.personal, found.in_schema)
+        return prepare_masks(connection, project, target.described, tables, is_check=not looks_at_rows)
 
 
 def capture_snapshot(
@@ -151,48 +135,46 @@ def _capture(
     tell: Listener,
     executor: Executor | None,
 ) -> CaptureReport:
+    """Prepare, plan, read, prove, and replace the snapshot. The columns that `failed` are stored in another form."""
     target = resolve_source(environment)
     replaced = _identity(environment)
+    hides = bool(project.mask) and not request.unmasked
     with replacing(environment.snapshots, environment.snapshot) as staging:
-        hides = bool(project.mask) and not request.unmasked
-        hiding = without_values(target) if hides else nullcontext()
-        with hiding, capturing("capturing", target), reading_from(target, "capturing", tell) as leader:
+        with capturing("capturing", target, hides=hides), reading_from(target, "capturing", tell) as leader:
             with phase(tell, "planning"):
                 show_rows(leader, request)
                 source = prepare(leader, request, target.described, failed)
-                masks, found = _masks(leader, project, request, source)
-                if executor and masks.functions:
-                    raise UsageError(
-                        "a mask that calls a function of yours cannot be applied on a cluster",
-                        where="[mask]",
-                        observed=", ".join(masks.functions),
-                        next_step="leave --cluster out, or use another rule",
-                    )
+                masks = _prepared_masks(leader, target, project, request, source)
+                if masks and executor:
+                    masks.require_no_function()
                 schema, notes = None, source.notes
                 if request.schema:
-                    schema, left_out = _write_schema(leader, target, staging)
+                    schema, left_out = write_schema(leader, target, staging)
                     notes += tuple(f"{name} is left out of the schema" for name in left_out)
-                    notes += tuple(f"the schema is copied as it is: {place} looks personal" for place in found)
+                    in_schema = masks.in_schema if masks else ()
+                    notes += tuple(f"the schema is copied as it is: {place} looks personal" for place in in_schema)
             subset = _choose_subset(leader, source, project, request, tell)
-            how = Reading(staging, request.sizes, masks)
             with phase(tell, "planning"):
-                tables = _rows(leader, source, subset, request, masks)
-            pieces = sum(rows.pieces for rows in tables)
+                tables = plan_rows(leader, source.tables, request, masks, subset)
+            pieces = sum(len(rows.pieces) for rows in tables)
             with reading_with(target, leader, request, most=pieces, executor=executor, hides=hides) as readers:
-                captured = _read(target, readers, tables, how, tell)
+                with phase(tell, "reading rows"):
+                    captured = read_parts(readers, tables, Reading(target, staging, request.sizes), tell)
+                with phase(tell, "verifying"):
+                    prove(readers, tables, captured, target)
             with phase(tell, "reading sequences"):
                 positions = {} if request.schema_only else read_positions(leader, source, captured)
             record = CaptureRecord(
                 schema=schema,
                 subset=subset is not None,
-                masked=masks.names,
+                masked=masks.masked if masks else (),
                 server=source.identity.version,
                 sequences=positions.get(None, ()),
             )
             entities = [_record(each, positions.get(each.table.entity, ())) for each in captured]
             manifest = _manifest(environment.snapshot, request, record, entities)
             written = Snapshot(staging.as_written, manifest)
-            reasons = None if subset is None else _prove_subset(leader, subset, written, masks, tell)
+            reasons = None if subset is None else _prove_subset(leader, subset, written, tables, tell)
         _require_size(manifest, environment)
         with phase(tell, "writing to disk"):
             folder = str(staging.commit(manifest))
@@ -209,7 +191,7 @@ def _capture(
                 rows=record.rows,
                 bytes=record.bytes,
                 fingerprint=record.fingerprint,
-                seconds=table.seconds,
+                seconds=table.ended - table.began,
                 why=reasons.why(record.name) if reasons else "all rows",
             )
             for record, table in zip(manifest.entities, captured, strict=True)
@@ -228,18 +210,18 @@ def _identity(environment: Environment) -> str | None:
     return None
 
 
-def _masks(
-    connection: Session, project: Project, request: CaptureRequest, source: Source
-) -> tuple[Masks, tuple[str, ...]]:
-    """What replaces values, and where the schema has personal values of its own. Neither if all is to be copied."""
+def _prepared_masks(
+    leader: Session, target: Target, project: Project, request: CaptureRequest, source: Source
+) -> PreparedMasks | None:
+    """What replaces values; None if all values are to be copied. Raises `RefusedError` for a rule that is missing."""
     if request.unmasked or request.schema_only:
-        return NO_MASKS, ()
+        return None
     from snapseed.capture.mask.prepare import prepare_masks
 
     tables = frozenset(table.name for table in source.tables)
-    prepared = prepare_masks(connection, project, tables, secret=mask_secret())
+    prepared = prepare_masks(leader, project, target.described, tables, secret=mask_secret())
     prepared.require_rules(project)
-    return prepared.masks, prepared.in_schema
+    return prepared
 
 
 def _choose_subset(
@@ -255,56 +237,20 @@ def _choose_subset(
 
 
 def _prove_subset(
-    leader: Session, subset: SubsetPlan, snapshot: Snapshot, masks: Masks, listener: Listener
+    leader: Session, subset: SubsetPlan, snapshot: Snapshot, tables: Sequence[TableRows], listener: Listener
 ) -> SubsetReport:
     """Why the subset has its rows, once it is proved that none of them refers to a row that is not in the files."""
     from snapseed.capture.subset.plan import prove_references, subset_report
 
-    tables = [table.source for table in subset.graph.tables]
-    masked = {f"{table.entity}.{name}" for table in tables for name in masks.names_in(table.name)}
+    pieces = [piece for rows in tables for piece in rows.pieces]
+    masked = {f"{piece.table.entity}.{name}" for piece in pieces if piece.masks for name in piece.masks.rules}
     with phase(listener, "checking references"):
         orphans = prove_references(leader, subset, snapshot, masked)
         return subset_report(subset.graph, subset.closure, orphans)
 
 
-def _rows(
-    leader: Session, source: Source, subset: SubsetPlan | None, request: CaptureRequest, masks: Masks
-) -> list[TableRows]:
-    """Which rows of each table to read, and in which pieces."""
-    if request.schema_only:
-        return [TableRows(table, [sql.SQL("{} WHERE false").format(table.name.rows())]) for table in source.tables]
-    if subset:
-        return [TableRows(table, list(subset.sources(table.entity))) for table in source.tables]
-    # Rows that masks bring into another order are sorted as a whole.
-    jobs = [1 if masks.reorders(table.name, table.key) else request.jobs for table in source.tables]
-    return [
-        whole_table(leader, table, request.sizes, jobs=number)
-        for table, number in zip(source.tables, jobs, strict=True)
-    ]
-
-
-def _read(
-    target: Target, readers: Readers, tables: Sequence[TableRows], reading: Reading, listener: Listener
-) -> list[CapturedTable]:
-    """Read the rows, and prove that they are those that the server has at this moment."""
-    with phase(listener, "reading rows"):
-        captured = read_parts(target, readers, tables, reading, listener)
-    with phase(listener, "verifying"):
-        prove(target, readers, tables, captured)
-    return captured
-
-
-def _write_schema(session: Session, target: Target, staging: Staging) -> tuple[SchemaFile, tuple[str, ...]]:
-    """Write the schema into the snapshot; also returns the names of what is left out of it."""
-    text, left_out = dump_schema(session, target)
-    file = SchemaFile("schema.sql", len(text), hashlib.sha256(text).hexdigest())
-    with writing_to(staging.folder):
-        (staging.folder / file.path).write_bytes(text)
-    staging.put(file)
-    return file, left_out
-
-
 def _manifest(name: str, request: CaptureRequest, record: CaptureRecord, entities: Sequence[EntityRecord]) -> Manifest:
+    """The manifest of the snapshot."""
     return Manifest(
         name=name,
         capture=record,
@@ -317,6 +263,7 @@ def _manifest(name: str, request: CaptureRequest, record: CaptureRecord, entitie
 
 
 def _record(captured: CapturedTable, sequences: tuple[SequencePosition, ...]) -> EntityRecord:
+    """What the manifest says about a table."""
     table, key = captured.table, tuple(column.name for column in captured.table.key)
     total = combined(chunk.digest() for file in captured.files for chunk in file.chunks)
     return EntityRecord(
@@ -328,12 +275,13 @@ def _record(captured: CapturedTable, sequences: tuple[SequencePosition, ...]) ->
         parent=None,
         rows=total.rows,
         fingerprint=str(total),
-        files=captured.files,
+        files=tuple(captured.files),
         sequences=sequences,
     )
 
 
 def _require_size(manifest: Manifest, environment: Environment) -> None:
+    """Raise `SnapshotError` for a snapshot larger than the environment allows."""
     if environment.max_size is not None and manifest.bytes > environment.max_size:
         raise SnapshotError(
             f"the snapshot {manifest.name!r} is larger than allowed; the one before stays",

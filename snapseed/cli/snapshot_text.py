@@ -13,7 +13,8 @@ from snapseed.cli.layout import Bytes, cut, padded, table, width_of, wrapped
 from snapseed.units import size
 
 if TYPE_CHECKING:
-    from snapseed.capture.snapshot import CaptureReport, MaskReport
+    from snapseed.capture.mask.prepare import PreparedMasks
+    from snapseed.capture.snapshot import CaptureReport
     from snapseed.capture.subset.plan import SubsetReport
     from snapseed.generate.snapshot import CheckReport, GenerateReport
     from snapseed.report.page import Page
@@ -100,7 +101,7 @@ def captured(report: CaptureReport, *, quiet: bool = False) -> Iterator[str]:
     yield f"written to {report.folder}"
 
 
-def masks(report: MaskReport) -> Iterator[str]:
+def masks(report: PreparedMasks) -> Iterator[str]:
     """Which columns are masked, which should be, and the lines that would do it."""
     yield f"source   {report.target}"
     yield from wrapped(f"masked   {', '.join(report.masked) or 'no column'}", " " * 9)

@@ -26,15 +26,16 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ..
         yield from commands(inner, (*path, name))
 
 
+WHOLE: Any = typer.main.get_command(app)
+ALL = [" ".join(path) for path in commands(WHOLE)]
+
+
 def at(path: tuple[str, ...]) -> Any:  # noqa: ANN401 - as above
     """The command at this path."""
-    command: Any = typer.main.get_command(app)
+    command = WHOLE
     for name in path:
         command = command.commands[name]
     return command
-
-
-ALL = [" ".join(path) for path in commands(typer.main.get_command(app))]
 
 
 def run(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:

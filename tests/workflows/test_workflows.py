@@ -95,7 +95,8 @@ def test_the_tests_run_on_every_version_that_is_promised() -> None:
 def test_the_required_job_passes_when_all_have(results: str, exit_code: int, runner: Runner) -> None:
     """It fails when a job failed, was cancelled or was skipped."""
     runner.expressions["join(needs.*.result, ' ')"] = results
-    runner.run(SCRIPTS[f"{CI}: required: Check that every job passed"], exit_code=exit_code)
+    said, _ = runner.run(SCRIPTS[f"{CI}: required: Check that every job passed"], exit_code=exit_code)
+    assert said.split() == results.split()
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,8 @@ from snapseed.core import NO_ROOM, Int64s, Kind, library, reason
 from snapseed.generate.draws.bits import UInt64s
 from snapseed.generate.draws.texts import ALL_ESCAPES
 from snapseed.snapshot.arrow import offsets_of
-from snapseed.snapshot.types import parse_type
 from snapseed.snapshot.values import described
 
-_TEXT = parse_type("text")
 # Room for leaves to begin with, for each document.
 _FEW = 8
 
@@ -48,8 +46,9 @@ def replaced_documents(values: pa.Array, paths: Mapping[str, BoundRule], other: 
 
 
 def _replaced_texts(rule: BoundRule, tokens: pa.Array) -> pa.Array:
+    """Texts as the rule replaces them; `number` keeps their shape."""
     decoded = as_array(pl.Series(tokens, dtype=pl.String).str.json_decode(pl.String))
-    return _encoded(rule.key.texts(decoded) if rule.rule.rule == "number" else replaced(rule, decoded, _TEXT))
+    return _encoded(rule.key.texts(decoded) if rule.rule.rule == "number" else replaced(rule, decoded))
 
 
 def _replaced_plain(rule: BoundRule, tokens: pa.Array) -> pa.Array:
@@ -62,7 +61,7 @@ def _replaced_plain(rule: BoundRule, tokens: pa.Array) -> pa.Array:
     if rule.rule.rule in {"number", "text"}:
         made = changed_numerics(rule, tokens.filter(is_number))
     else:
-        made = _encoded(replaced(rule, tokens.filter(is_number), _TEXT))
+        made = _encoded(replaced(rule, tokens.filter(is_number)))
     return pc.replace_with_mask(tokens, is_number, made)
 
 

@@ -26,15 +26,17 @@ _WORD = re.compile(r'"(?:[^"]|"")+"|[A-Za-z_\u0080-\uffff][\w$]*')
 
 @dataclass(frozen=True)
 class MaskableColumn:
-    """One column. `type` is the base type of a domain, `expression` the default or what a generated column is.
+    """One column. `shown` is its name in the configuration, with the schema if the search path does not find the table.
 
-    `is_enum` is about the elements of an array too, and so are `parts`, the names inside of a composite type.
+    `type` is the base type of a domain, `expression` the default or what a generated column is. `is_enum` is about the
+    elements of an array too, and so are `parts`, the names inside of a composite type.
     """
 
     oid: int
     schema: str
     table: str
     name: str
+    shown: str
     type: str
     full_type: str
     not_null: bool
@@ -110,38 +112,34 @@ class Facts:
     checks: tuple[CheckFacts, ...]
     partitioning: frozenset[Place]
     spelled: Mapping[str, Place]
-    names: Mapping[Place, str]
 
 
 def read_facts(connection: Connection, declared: Sequence[ReferenceTable] = ()) -> Facts:
     """Read the facts about all tables that this role may use. `declared` are references that are no foreign keys."""
-    found = read_rows(connection, query("columns", _QUERIES))
-    columns = {(row["oid"], row["name"]): msgspec.convert(row, MaskableColumn) for row in found}
-    visible: dict[str, int] = {}
+    found, visible = read_rows(connection, query("columns", _QUERIES)), dict[str, str]()
     for schema in reversed(search_schemas(connection)):
-        visible |= {column.table: column.oid for column in columns.values() if column.schema == schema}
-    full = {place: f"{column.schema}.{column.table}.{column.name}" for place, column in columns.items()}
-    names = full | {
-        place: f"{column.table}.{column.name}"
-        for place, column in columns.items()
-        if visible.get(column.table) == column.oid
-    }
-    spelled = {name: place for known in (full, names) for place, name in known.items()}
+        visible |= {row["table"]: schema for row in found if row["schema"] == schema}
+    columns, full = dict[Place, MaskableColumn](), dict[str, Place]()
+    for row in found:
+        name, place = f"{row['table']}.{row['name']}", (row["oid"], row["name"])
+        full[f"{row['schema']}.{name}"] = place
+        shown = name if visible.get(row["table"]) == row["schema"] else f"{row['schema']}.{name}"
+        columns[place] = msgspec.convert(row | {"shown": shown}, MaskableColumn)
+    spelled = full | {column.shown: place for place, column in columns.items()}
     oids = list({oid for oid, _ in columns})
     unique, references, checks, partitioning = (
         read_rows(connection, query(name, _QUERIES), oids=oids)
         for name in ("unique", "references", "checks", "partitioning")
     )
-    indexes = tuple(msgspec.convert(row, UniqueFacts) for row in unique)
+    indexes = msgspec.convert(unique, tuple[UniqueFacts, ...])
     pairs = [((row["oid"], row["name"]), (row["target"], row["target_name"])) for row in references]
     return Facts(
         columns,
         indexes,
         (*pairs, *_declared(declared, spelled, indexes)),
-        tuple(msgspec.convert(row, CheckFacts) for row in checks),
+        msgspec.convert(checks, tuple[CheckFacts, ...]),
         frozenset((row["oid"], name) for row in partitioning for name in words_in(row["expression"])) & columns.keys(),
         spelled,
-        names,
     )
 
 

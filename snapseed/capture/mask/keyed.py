@@ -104,5 +104,6 @@ def _hashable(values: pa.Array) -> pa.Array:
 
 
 def _require(result: int) -> None:
+    """Raise `ValueError` if the core could not do what it was asked."""
     if result < 0:
         raise ValueError(reason(result))

@@ -63,7 +63,7 @@ def personal_columns(
     referring = {own for own, target in facts.references if own != target and target in found}
     covered = followed({place: MaskRule("keep") for place in found.keys() - referring}, facts)
     found = {place: looks for place, looks in found.items() if place not in referring & covered.keys()}
-    options = {facts.names[place]: _proposals(facts.columns[place], rule) for place, (_, rule) in found.items()}
+    options = {facts.columns[place].shown: _proposals(facts.columns[place], rule) for place, (_, rule) in found.items()}
     while options:
         # All of them at once; those that do not fit get their next proposal.
         wrong = {
@@ -74,7 +74,7 @@ def personal_columns(
         options |= unfit
     lines = []
     for place, (reason, _) in found.items():
-        name, rule = facts.names[place], options[facts.names[place]][0]
+        name, rule = facts.columns[place].shown, options[facts.columns[place].shown][0]
         if rule.rule == "keep":
             reason += "; no other rule fits it"  # noqa: PLW2901
         text = f'"{rule.rule}"' if rule.noise is None else f'{{ rule = "{rule.rule}", noise = {rule.noise} }}'
@@ -140,6 +140,7 @@ def by_name_or_type(column: MaskableColumn) -> tuple[str, str] | None:
 
 
 def _may_have_texts(base: str, *, is_enum: bool) -> bool:
+    """Whether values of this type can have texts in them that somebody wrote."""
     return base not in _PLAIN and not is_enum
 
 

@@ -6,7 +6,6 @@ Rules are checked against the catalogs, get their keys and functions, and are tr
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
@@ -19,16 +18,17 @@ from psycopg import sql
 
 from snapseed.capture.mask.facts import CheckFacts, Facts, MaskableColumn, Place, read_facts
 from snapseed.capture.mask.keyed import MaskKey
-from snapseed.capture.mask.masks import MaskedColumn, Masks
+from snapseed.capture.mask.masks import TableMasks
 from snapseed.capture.mask.personal import Personal, personal_columns, sampled_reasons, values_in_schema
 from snapseed.capture.mask.rules import assign, kind_of, label_of, rules_of_paths, shifted_by
 from snapseed.capture.mask.values import BoundRule, Function
 from snapseed.config import MaskRule, Project, variable_of
-from snapseed.errors import ConfigurationError, RefusedError, SnapseedError, SnapshotError
+from snapseed.errors import ConfigurationError, RefusedError, SnapseedError, SnapshotError, UsageError
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.copy_out import copied_out
 from snapseed.postgres.facts import TableName
 from snapseed.snapshot.decoding import arrow_schema
+from snapseed.snapshot.keys import as_text
 from snapseed.snapshot.manifest import Column
 from snapseed.snapshot.types import Family, parse_type
 
@@ -39,11 +39,20 @@ _SAMPLE = 100
 
 @dataclass(frozen=True)
 class PreparedMasks:
-    """The masks, the columns that look personal and have no rule, and where the schema itself has personal values."""
+    """The masks of each table, the columns that look personal and have no rule, and where the schema looks personal.
 
-    masks: Masks
+    `target` is the database that they are for.
+    """
+
+    target: str
+    tables: Mapping[TableName, TableMasks]
     personal: tuple[Personal, ...]
     in_schema: tuple[str, ...]
+
+    @property
+    def masked(self) -> tuple[str, ...]:
+        """The masked columns, as the manifest lists them."""
+        return tuple(sorted(bound.shown for table in self.tables.values() for bound in table.rules.values()))
 
     def require_rules(self, project: Project) -> None:
         """Raise `RefusedError` with the lines to add, if a column that looks personal has no rule."""
@@ -56,10 +65,22 @@ class PreparedMasks:
                 next_step="\n".join(["check these lines, and add them:", "[mask]", *lines]),
             )
 
+    def require_no_function(self) -> None:
+        """Raise `UsageError` for a rule that a worker of a cluster does not have: a function of the user's."""
+        bound = [bound for table in self.tables.values() for bound in table.rules.values()]
+        if names := [own.shown for own in bound if own.has_function]:
+            raise UsageError(
+                "a mask that calls a function of yours cannot be applied on a cluster",
+                where="[mask]",
+                observed=", ".join(names),
+                next_step="leave --cluster out, or use another rule",
+            )
+
 
 def prepare_masks(
     connection: Connection,
     project: Project,
+    target: str,
     tables: Collection[TableName] | None = None,
     *,
     secret: str | None = None,
@@ -76,11 +97,12 @@ def prepare_masks(
     if not is_check and any(kind is not None and kind.is_keyed for kind in map(kind_of, rules.values())):
         _require_secret(secret or "")
 
-    def ready(rules: Mapping[Place, MaskRule]) -> tuple[Masks, list[str]]:
-        """The masks, and what is wrong with values that they make."""
+    def ready(rules: Mapping[Place, MaskRule]) -> tuple[dict[TableName, TableMasks], list[str]]:
+        """The masks of the tables, and what is wrong with rules, or with values that they make."""
         bound, problems = _bound(connection, facts, rules, project, secret or "")
-        masks = _masks(facts, bound, tables)
-        return masks, [*problems, *_unmet(connection, facts, masks, is_check=is_check)]
+        masks = {table: TableMasks(table, own) for table, own in bound.items() if tables is None or table in tables}
+        unmet = [problem for own in masks.values() for problem in _unmet(connection, facts, own, is_check=is_check)]
+        return masks, [*problems, *unmet]
 
     def problems_with(proposed: Mapping[str, MaskRule]) -> list[str]:
         """What is wrong with the project's rules and these, each problem after the name of its column."""
@@ -96,10 +118,11 @@ def prepare_masks(
     ]
     reasons = {} if is_check else sampled_reasons(connection, facts, captured)
     personal = personal_columns(facts, captured, reasons, problems_with)
-    return PreparedMasks(masks, personal, tuple(values_in_schema(connection)))
+    return PreparedMasks(target, masks, personal, tuple(values_in_schema(connection)))
 
 
 def _require_none(problems: Collection[str], where: str) -> None:
+    """Raise `ConfigurationError` with all problems, if there are any."""
     if problems:
         raise ConfigurationError(
             f"{len(problems)} problem{'s' * (len(problems) > 1)} with the rules for masks",
@@ -110,6 +133,7 @@ def _require_none(problems: Collection[str], where: str) -> None:
 
 
 def _require_secret(secret: str) -> None:
+    """Raise `ConfigurationError` for a secret that somebody could guess."""
     if len(secret) < _SHORTEST_SECRET:
         raise ConfigurationError(
             "masks need a secret, so that nobody can tell which value became which",
@@ -126,16 +150,17 @@ def _require_secret(secret: str) -> None:
 
 def _bound(
     connection: Connection, facts: Facts, rules: Mapping[Place, MaskRule], project: Project, secret: str
-) -> tuple[dict[Place, BoundRule], list[str]]:
-    """Each rule with its key, and what the columns that have it can hold. Also, in words, what is wrong with them."""
-    rooms: dict[str, int] = {}
-    for place, rule in rules.items():
-        if (room := facts.columns[place].room) is not None:
-            rooms[label_of(rule)] = min(room, rooms.get(label_of(rule), room))
+) -> tuple[dict[TableName, dict[str, BoundRule]], list[str]]:
+    """The rules of each table with their keys, except `keep`. Also, in words, what is wrong with them."""
+    rooms = _rooms(facts, rules)
 
     def of(rule: MaskRule, column: MaskableColumn | None = None) -> BoundRule:
         """The rule for values of a column, or for those in documents."""
-        own = BoundRule(rule, MaskKey.of(secret, label_of(rule)), rooms.get(label_of(rule)))
+        label = label_of(rule)
+        own = BoundRule(rule, MaskKey.of(secret, label), room=rooms.get(label))
+        if column:
+            by = shifted_by(facts, (column.oid, column.name), rule) if rule.rule == "date" else ()
+            own = replace(own, kind=parse_type(column.type), shown=column.shown, by=by)
         if ":" in rule.rule:
             return replace(own, function=_function(rule.rule, project.folder))
         if rule.rule in {"choice", "constant"}:
@@ -146,14 +171,26 @@ def _bound(
             return replace(own, paths=inner, other=of(MaskRule(rule.other)))
         return own
 
-    bound, problems = {}, []
+    tables: dict[TableName, dict[str, BoundRule]] = {}
+    problems = []
     for place, rule in rules.items():
-        try:
-            bound[place] = of(rule, facts.columns[place])
-        except (SnapseedError, psycopg.Error) as exc:
-            text = exc.diag.message_primary if isinstance(exc, psycopg.Error) else exc.summary
-            problems.append(f"{facts.names[place]}: {text}")
-    return bound, problems
+        column = facts.columns[place]
+        if rule.rule != "keep":
+            try:
+                tables.setdefault(column.of_table, {})[column.name] = of(rule, column)
+            except (SnapseedError, psycopg.Error) as exc:
+                text = exc.diag.message_primary if isinstance(exc, psycopg.Error) else exc.summary
+                problems.append(f"{column.shown}: {text}")
+    return tables, problems
+
+
+def _rooms(facts: Facts, rules: Mapping[Place, MaskRule]) -> dict[str, int]:
+    """The most characters that all columns with the same rule have room for, by the label of the rule."""
+    rooms: dict[str, int] = {}
+    for place, rule in rules.items():
+        if (room := facts.columns[place].room) is not None:
+            rooms[label_of(rule)] = min(room, rooms.get(label_of(rule), room))
+    return rooms
 
 
 def _given(rule: MaskRule, project: Project) -> list[str]:
@@ -183,6 +220,7 @@ def _options(connection: Connection, column: MaskableColumn, texts: list[str]) -
 
 
 def _function(name: str, folder: Path) -> Function:
+    """The function `module:name` of a module in the project's folder."""
     module, _, attribute = name.partition(":")
     sys.path.append(str(folder))
     try:
@@ -194,72 +232,49 @@ def _function(name: str, folder: Path) -> Function:
     return function
 
 
-def _masks(facts: Facts, bound: Mapping[Place, BoundRule], wanted: Collection[TableName] | None) -> Masks:
-    """The masked columns of the tables that are captured; None for all."""
-    tables: dict[TableName, tuple[MaskedColumn, ...]] = {}
-    for place, rule in bound.items():
-        column = facts.columns[place]
-        if rule.rule.rule != "keep" and (wanted is None or column.of_table in wanted):
-            by = shifted_by(facts, place, rule.rule) if rule.rule.rule == "date" else ()
-            masked = MaskedColumn(column.name, facts.names[place], parse_type(column.type), rule, by)
-            tables[column.of_table] = (*tables.get(column.of_table, ()), masked)
-    return Masks(tables)
-
-
 # ── Masked values, tried by the server on a sample ───────────────────────────────────────────────────────────────────
 
 
-def _unmet(connection: Connection, facts: Facts, masks: Masks, *, is_check: bool) -> Iterator[str]:
-    """Checks of tables, and of domains, that masked values do not meet: tried by the server on a sample."""
-    by_table: dict[TableName, list[MaskableColumn]] = {}
-    for column in facts.columns.values():
-        by_table.setdefault(column.of_table, []).append(column)
-    for table, rules in masks.tables.items():
-        columns, masked = by_table[table], masks.names_in(table)
-        checks = [found for found in facts.checks if found.oid == columns[0].oid and masked & set(found.columns)]
-        is_domain = any(column.name in masked and column.full_type != column.type for column in columns)
-        has_function = not is_check and any(rule.bound.function for rule in rules)
-        if checks or is_domain or has_function:
-            needed = masked.union(*(rule.by for rule in rules))
-            may_look = not is_check and all(column.may_select for column in columns)
-            read = [Column(column.name, column.type) for column in columns if column.name in needed]
-            sample = _sampled(connection, read, table) if may_look else _made_up(read, rules)
-            yield from _tried(connection, columns, masks.apply(table, sample).select(sorted(masked)), checks)
+def _unmet(connection: Connection, facts: Facts, masks: TableMasks, *, is_check: bool) -> Iterator[str]:
+    """Checks of a table, and of domains, that masked values do not meet: tried by the server on a sample."""
+    columns, masked = [own for own in facts.columns.values() if own.of_table == masks.table], masks.rules.keys()
+    checks = [found for found in facts.checks if found.oid == columns[0].oid and masked & set(found.columns)]
+    is_domain = any(column.name in masked and column.full_type != column.type for column in columns)
+    has_function = not is_check and any(bound.function for bound in masks.rules.values())
+    if checks or is_domain or has_function:
+        needed = set(masked).union(*(bound.by for bound in masks.rules.values()))
+        may_look = not is_check and all(column.may_select for column in columns)
+        read = [Column(column.name, column.type) for column in columns if column.name in needed]
+        sample = _sampled(connection, read, masks.table) if may_look else _made_up(read, masks)
+        yield from _tried(connection, columns, masks.apply(sample).select(sorted(masked)), checks)
 
 
 def _sampled(connection: Connection, columns: list[Column], table: TableName) -> pa.RecordBatch:
     """The first rows of a table; none if one of them has a value that its type in a snapshot cannot hold."""
     source = sql.SQL("(SELECT * FROM {} LIMIT {}) sample").format(table.identifier(), sql.Literal(_SAMPLE))
-    rows = pa.Table.from_batches([], arrow_schema(columns))
+    rows = [pa.RecordBatch.from_pylist([], arrow_schema(columns))]
     with suppress(SnapshotError), connection.transaction():  # noqa: SIM117 - the COPY has ended before the transaction
         with copied_out(connection, columns, source, str(table)) as batches:
-            rows = pa.Table.from_batches(batches, arrow_schema(columns)).combine_chunks()
-    return next(iter(rows.to_batches()), pa.RecordBatch.from_pylist([], arrow_schema(columns)))
+            rows += batches
+    return pa.concat_batches(rows)
 
 
-def _made_up(columns: list[Column], masked: Collection[MaskedColumn]) -> pa.RecordBatch:
+def _made_up(columns: list[Column], masks: TableMasks) -> pa.RecordBatch:
     """Rows with a text wherever a rule treats all texts alike, and NULL elsewhere."""
-    free = {found.name for found in masked if (kind := kind_of(found.bound.rule)) and kind.is_fixed}
+    free = {name for name, bound in masks.rules.items() if (kind := kind_of(bound.rule)) and kind.is_fixed}
     texts, schema = pa.array(f"sample {number}" for number in range(_SAMPLE)), arrow_schema(columns)
-    return pa.RecordBatch.from_arrays(
-        [
-            texts if field.name in free and field.type == texts.type else pa.nulls(_SAMPLE, field.type)
-            for field in schema
-        ],
-        schema=schema,
-    )
+    arrays = [
+        texts if field.name in free and field.type == texts.type else pa.nulls(_SAMPLE, field.type) for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _tried(
     connection: Connection, columns: list[MaskableColumn], rows: pa.RecordBatch, checks: list[CheckFacts]
 ) -> Iterator[str]:
     """What the server says about masked rows: as values of the columns' types, their spelling, and in the checks."""
-    try:
-        # Infinities and NaN become texts: JSON has none.
-        document = json.dumps(json.loads(json.dumps(rows.to_pylist(), default=_text), parse_constant=str))
-    except (ValueError, OverflowError):
-        return  # moments that Python does not have
     own = {column.name: column for column in columns if column.name in rows.schema.names}
+    texts = {name: [as_text(value, parse_type(own[name].type)) for value in rows.column(name)] for name in own}
     # Evaluated for each value, and never false.
     questions: list[tuple[tuple[str, ...], str, str]] = [
         ((name,), f"the type {column.full_type}", "t::text IS NOT NULL") for name, column in own.items()
@@ -271,27 +286,22 @@ def _tried(
         if column.kind.family in {Family.JSONB, Family.TEXT_FORM} and not column.type.endswith("[]")
     ]
     questions += [(check.columns, f"the check {check.name} {check.expression}", check.expression) for check in checks]
-    query = sql.SQL("SELECT count(*) FROM (SELECT {} FROM jsonb_to_recordset({}) AS r ({})) AS t WHERE ({}) IS FALSE")
-    for names, what, expression in questions:
-        asked = [(column, sql.Identifier(column.name)) for column in columns if column.name in names]
-        # From texts, since a text that is a document would become a string in a document.
-        fields = [
-            sql.SQL("{} {}").format(name, sql.SQL(column.full_type if column.type.endswith("[]") else "text"))
-            for column, name in asked
-        ]
-        values = [sql.SQL("{0}::{1} AS {0}").format(name, sql.SQL(column.full_type)) for column, name in asked]
-        values.append(sql.SQL('{} AS "as given"').format(asked[0][1]))
+    query = sql.SQL("SELECT count(*) FROM (SELECT {} FROM unnest({}) AS r ({})) AS t WHERE ({}) IS FALSE")
+    for asked, what, expression in questions:
+        names = [sql.Identifier(column.name) for column in columns if column.name in asked]
+        types = [sql.SQL(column.full_type) for column in columns if column.name in asked]
+        # A column that is not masked is NULL, which makes no check false.
+        given = [texts.get(column.name, [None] * len(rows)) for column in columns if column.name in asked]
+        values = [sql.SQL("{0}::{1} AS {0}").format(*each) for each in zip(names, types, strict=True)]
+        values.append(sql.SQL('{} AS "as given"').format(names[0]))
+        arrays = [sql.SQL("{}::text[]").format(each) for each in given]
+        parts = [sql.SQL(", ").join(each) for each in (values, arrays, names)]
         try:
             with connection.transaction():
-                parts = [sql.SQL(", ").join(values), sql.Literal(document), sql.SQL(", ").join(fields)]
                 (unmet,) = connection.execute(query.format(*parts, sql.SQL(expression))).fetchone() or (0,)
                 problem = "masked values do not meet " + what if unmet else None
         except (psycopg.DataError, psycopg.IntegrityError) as exc:
             problem = f"masked values do not fit {what}: {exc.diag.message_primary}"
         if problem:
-            yield f"{columns[0].table}.{next(name for name in names if name in own)}: {problem}"
+            yield f"{columns[0].table}.{next(name for name in asked if name in own)}: {problem}"
             return
-
-
-def _text(value: object) -> str:
-    return "\\x" + value.hex() if isinstance(value, bytes) else str(value)

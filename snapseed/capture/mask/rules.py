@@ -149,11 +149,11 @@ def assign(facts: Facts, configured: Mapping[str, MaskRule]) -> tuple[dict[Place
     rules = followed(own, facts)
     problems += _contradictions(facts, rules)
     for place, rule in rules.items():
-        problems += [f"{facts.names[place]}: {problem}" for problem in _misfits(rule, facts.columns[place])]
+        problems += [f"{facts.columns[place].shown}: {problem}" for problem in _misfits(rule, facts.columns[place])]
         if rule.rule == "date" and not shifted_by(facts, place, rule):
-            problems.append(f'{facts.names[place]}: say by which column dates are shifted: by = "user_id"')
+            problems.append(f'{facts.columns[place].shown}: say by which column dates are shifted: by = "user_id"')
     problems += [
-        f"{facts.names[place]}: it decides which partition a row belongs to; use keep"
+        f"{facts.columns[place].shown}: it decides which partition a row belongs to; use keep"
         for place in sorted(facts.partitioning)
         if rules.get(place, _KEEP).rule != "keep"
     ]
@@ -180,9 +180,10 @@ def shifted_by(facts: Facts, place: Place, rule: MaskRule) -> tuple[str, ...]:
 
 
 def _contradictions(facts: Facts, rules: Mapping[Place, MaskRule]) -> Iterator[str]:
+    """What would break references, in words: both sides of each need rules that keep equal values equal."""
     for own, target in facts.references:
         rule, other = rules.get(own, _KEEP), rules.get(target, _KEEP)
-        name, to = facts.names[own], facts.names[target]
+        name, to = facts.columns[own].shown, facts.columns[target].shown
         column, families = facts.columns[own], {facts.columns[place].kind.family for place in (own, target)}
         # 1 and 1.0 are equal, and have not the same digits.
         is_same = column.type == facts.columns[target].type and Family.TEXT_FORM not in families
@@ -212,7 +213,8 @@ def _broken(facts: Facts, rules: Mapping[Place, MaskRule], unique: UniqueFacts) 
     compared = set(_columns_in(facts, unique.oid, _NULL_TEST.sub(untested, unique.predicate)))
     for name in sorted(own.keys() & set(_columns_in(facts, unique.oid, unique.predicate))):
         if name in compared or own[name].rule == "null":
-            yield f"{facts.names[unique.oid, name]}: {what} is for rows {unique.predicate}, which may change; use keep"
+            shown = facts.columns[unique.oid, name].shown
+            yield f"{shown}: {what} is for rows {unique.predicate}, which may change; use keep"
     parts = {part: [name for name in _columns_in(facts, unique.oid, part) if name in own] for part in unique.parts}
     lost = [part for part in unique.parts if parts[part] and not _stays_unique(facts, own, unique, part)]
     is_null = any(part in own and own[part].rule == "null" for part in unique.parts)
@@ -224,7 +226,7 @@ def _broken(facts: Facts, rules: Mapping[Place, MaskRule], unique: UniqueFacts) 
     for part in lost:
         place = unique.oid, parts[part][0]
         instead = _instead(rules[place], facts.columns[place], part)
-        yield f"{facts.names[place]}: {rules[place].rule} does not keep {what} unique; {instead}"
+        yield f"{facts.columns[place].shown}: {rules[place].rule} does not keep {what} unique; {instead}"
 
 
 def _columns_in(facts: Facts, oid: int, expression: str) -> Iterator[str]:
@@ -264,6 +266,7 @@ def _implies(facts: Facts, own: Mapping[str, MaskRule], other: UniqueFacts, uniq
 
 
 def _instead(rule: MaskRule, column: MaskableColumn, part: str) -> str:
+    """What to do about a rule that does not keep this part of a unique index unique."""
     if rule.rule == "date":
         return "shift it by the other column of the index (by = …), or use keep"
     if ":" in rule.rule:

@@ -18,12 +18,13 @@ from snapseed.config import MaskRule
 from snapseed.generate.draws.bits import Int64s, UInt64s, below, column_bits
 from snapseed.generate.words import WORDS
 from snapseed.snapshot.arrow import numbers_of, of_characters, of_numbers, of_texts, pc
-from snapseed.snapshot.types import ColumnType, Family
+from snapseed.snapshot.types import ColumnType, Family, parse_type
 
 # Rules that need polars import it, the others start without.
 if TYPE_CHECKING:
     import polars as pl
 
+TEXT = parse_type("text")
 Function = Callable[["pl.Series"], "pl.Series"]
 Float64s = npt.NDArray[np.float64]
 
@@ -61,31 +62,42 @@ class RuleError(Exception):
 
 @dataclass(frozen=True)
 class BoundRule:
-    """A rule with its key, and what all columns that have it can hold.
+    """A rule with all it needs: its key, and what is known about the values that it replaces.
 
-    `room` is the length of the shortest column, None without a limit. `options` are those of `choice`, or the value of
-    `constant`, in the type of one column. `paths` and `other` are the rules of `json`; `function` is the user's own.
+    `kind` is the type of the values, and `shown` the column's name in the configuration and the manifest. `room` is the
+    length of the shortest column that has the rule, None without a limit. `by` are the columns that say how far the
+    dates of a row move. `options` are those of `choice`, or the value of `constant`, in the type of the column. `paths`
+    and `other` are the rules of `json`, for texts in documents. `function` is the user's own.
     """
 
     rule: MaskRule
     key: MaskKey
+    kind: ColumnType = TEXT
+    shown: str = ""
     room: int | None = None
+    by: tuple[str, ...] = ()
     options: pa.Array | None = None
     function: Function | None = None
     paths: Mapping[str, BoundRule] = field(default_factory=dict)
     other: BoundRule | None = None
 
+    @property
+    def has_function(self) -> bool:
+        """Whether it, or a rule for values in documents, is a function of the user's."""
+        rules = (self, *self.paths.values(), *filter(None, [self.other]))
+        return any(rule.function for rule in rules)
 
-def replaced(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
+
+def replaced(bound: BoundRule, values: pa.Array) -> pa.Array:
     """The values of a column, or the elements of its arrays, replaced by what the rule says. Not for `date`."""
     if pa.types.is_list(values.type):
-        flat = replaced(bound, values.flatten(), kind)
+        flat = replaced(bound, values.flatten())
         return pa.ListArray.from_arrays(_offsets(values), flat, mask=values.is_null())
-    if kind.base.endswith("citext"):
+    if bound.kind.base.endswith("citext"):
         values = pc.utf8_lower(values)
-    elif kind.family is Family.CHARACTER:
+    elif bound.kind.family is Family.CHARACTER:
         values = pc.ascii_rtrim(values, " ")
-    made = _REPLACE[bound.rule.rule if bound.function is None else "function"](bound, values, kind)
+    made = _REPLACE[bound.rule.rule if bound.function is None else "function"](bound, values)
     return with_nulls_of(values, made) if made.null_count == 0 else made
 
 
@@ -112,11 +124,12 @@ def shifted(bound: BoundRule, values: pa.Array, row_bits: UInt64s) -> pa.Array:
     return with_nulls_of(values, of_numbers(moved.astype(ends.dtype), values.type))
 
 
-def _names(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
+def _names(bound: BoundRule, values: pa.Array) -> pa.Array:
+    """First names, last names, or both, out of the lists that generators have too."""
     return _cut(_one_of(_WORDS[bound.rule.rule], bound.key.bits(values)[0], "name"), bound.room)
 
 
-def _emails(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
+def _emails(bound: BoundRule, values: pa.Array) -> pa.Array:
     """`ada.lopez.TOKEN@example.com`, or without the name where that is too long."""
     bits, more = bound.key.bits(values)
     token, domain = _tokens(bits, more), f"@{bound.rule.domain}"
@@ -125,23 +138,24 @@ def _emails(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
     return _joined(_one_of(_DOTTED, more, "name"), token, domain)
 
 
-def _phones(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
+def _phones(bound: BoundRule, values: pa.Array) -> pa.Array:
     """Numbers of an area code that no telephone has."""
     digits = below(column_bits(bound.key.bits(values)[0], "phone"), 10**7) + np.uint64(15_550_000_000)
     return _joined("+", _spelled(digits))
 
 
-def _addresses(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
+def _addresses(bound: BoundRule, values: pa.Array) -> pa.Array:
+    """A number from 1 to 250, and a street."""
     bits = bound.key.bits(values)[0]
     street = _one_of(_WORDS["address"], bits, "street")
     number = _spelled(below(column_bits(bits, "number"), 250) + np.uint64(1))
     return _cut(_joined(number, street, separator=" "), bound.room)
 
 
-def _ips(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
+def _ips(bound: BoundRule, values: pa.Array) -> pa.Array:
     """Addresses of private networks (RFC 1918, RFC 4193): 10.0.0.0/8, and fd00::/8 for IPv6."""
     bits, more = bound.key.bits(values)
-    end = kind.family is Family.TEXT_FORM
+    end = bound.kind.family is Family.TEXT_FORM
     parts = [_spelled((bits >> np.uint64(8 * place)) & np.uint64(0xFF)) for place in range(3)]
     four = _joined(_joined("10", *parts, separator="."), "/32" * end)
     is_six = pc.match_substring(values, ":")
@@ -153,8 +167,9 @@ def _ips(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
     return pc.if_else(is_six, _joined(_joined("fd00", *groups, separator=":"), "/128" * end), four)
 
 
-def _uuids(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
-    if kind.family is Family.UUID:
+def _uuids(bound: BoundRule, values: pa.Array) -> pa.Array:
+    """A permutation of UUIDs; of texts, random UUIDs of version 4."""
+    if bound.kind.family is Family.UUID:
         return bound.key.uuids(values)
     from snapseed.generate.draws.unique import random_uuids
 
@@ -163,17 +178,18 @@ def _uuids(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
     return _joined(*(pc.utf8_slice_codeunits(digits, begin, end) for begin, end in cuts), separator="-")
 
 
-def _changed_numbers(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
-    most = 10 ** min([*kind.modifiers[:1], MOST_DIGITS]) - 1
+def _changed_numbers(bound: BoundRule, values: pa.Array) -> pa.Array:
+    """Numbers of any type: permuted, with noise or in buckets."""
+    most = 10 ** min([*bound.kind.modifiers[:1], MOST_DIGITS]) - 1
     if pa.types.is_string(values.type):
         return changed_numerics(bound, values, most)
     if pa.types.is_floating(values.type):
         return _changed_floats(bound, values)
-    if kind.family is Family.NUMERIC:
+    if bound.kind.family is Family.NUMERIC:
         # The number without its point: the lower of the two words, which has all of it up to 18 digits.
         words = np.frombuffer(values.buffers()[1], dtype=np.int64)[2 * values.offset :][: 2 * len(values) : 2]
         both = np.empty((len(values), 2), dtype=np.int64)
-        both[:, 0] = _changed_whole(bound, words, 10.0**kind.arrow.scale, most)
+        both[:, 0] = _changed_whole(bound, words, 10.0**bound.kind.arrow.scale, most)
         both[:, 1] = both[:, 0] >> 63
         return of_numbers(both, values.type)
     numbers = numbers_of(values)
@@ -247,14 +263,16 @@ def changed_numerics(bound: BoundRule, values: pa.Array, most: int = 10**MOST_DI
     return pc.if_else(pa.array(is_number), as_array(made), values)
 
 
-def _chosen(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
+def _chosen(bound: BoundRule, values: pa.Array) -> pa.Array:
+    """One of the options for each value."""
     assert bound.options is not None
     one = len(bound.options) == 1
     places = np.zeros(len(values), dtype=np.uint64) if one else below(bound.key.bits(values)[0], len(bound.options))
     return bound.options.take(of_numbers(places, pa.uint64()))
 
 
-def _by_function(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
+def _by_function(bound: BoundRule, values: pa.Array) -> pa.Array:
+    """What the user's function returns, which has to be as many values; NULL stays NULL."""
     import polars as pl
 
     assert bound.function is not None
@@ -266,17 +284,17 @@ def _by_function(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Ar
     return pa.ExtensionArray.from_storage(values.type, array) if given is not values else array
 
 
-_REPLACE: dict[str, Callable[[BoundRule, pa.Array, ColumnType], pa.Array]] = {
+_REPLACE: dict[str, Callable[[BoundRule, pa.Array], pa.Array]] = {
     **dict.fromkeys(("name", "first_name", "last_name"), _names),
     **dict.fromkeys(("constant", "choice"), _chosen),
     "address": _addresses,
     "email": _emails,
     "function": _by_function,
     "ip": _ips,
-    "null": lambda _bound, values, _kind: pa.nulls(len(values), values.type),
+    "null": lambda _bound, values: pa.nulls(len(values), values.type),
     "number": _changed_numbers,
     "phone": _phones,
-    "text": lambda bound, values, _kind: bound.key.texts(values),
+    "text": lambda bound, values: bound.key.texts(values),
     "uuid": _uuids,
 }
 
@@ -300,14 +318,17 @@ def as_array(texts: pl.Series) -> pa.Array:
 
 
 def _one_of(options: pa.Array, bits: UInt64s, name: str) -> pa.Array:
+    """An option for each value: the same bits give another one under another name."""
     return options.take(of_numbers(below(column_bits(bits, name), len(options)), pa.uint64()))
 
 
 def _spelled(numbers: UInt64s) -> pa.Array:
+    """Numbers as decimal digits."""
     return of_numbers(numbers, pa.uint64()).cast(pa.string())
 
 
 def _tokens(bits: UInt64s, more: UInt64s) -> pa.Array:
+    """Letters and digits that depend on 80 of the 128 bits of each value."""
     letters = np.empty((len(bits), TOKEN // 2), dtype=np.uint16)
     for place in range(0, TOKEN, 2):
         word, shift = (bits, place) if place < _LETTERS_PER_WORD else (more, place - _LETTERS_PER_WORD)

@@ -42,7 +42,7 @@ def prepare(shared: Connection, tmp_path: Path) -> Prepare:
         (tmp_path / "prefixes.py").write_text("def kept(values):\n    return values.str.head(7)\n")
         (tmp_path / "snapseed.toml").write_text(f"[environments.dev]\n[mask]\n{lines}\n")
         with in_transaction(shared):
-            return prepare_masks(shared, find_project(tmp_path), **({"secret": SECRET} | request))  # type: ignore[arg-type]
+            return prepare_masks(shared, find_project(tmp_path), "the source", **({"secret": SECRET} | request))  # type: ignore[arg-type]
 
     return prepared
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from snapseed.capture.mask.masks import MaskedOrder
+from snapseed.capture.files import MaskedOrder
 from snapseed.snapshot.manifest import Column
 
 ROWS = 3_000

@@ -74,7 +74,7 @@ def test_a_rule_is_refused_unless_each_unique_index_stays_unique(
     )
     lines = f"[mask.u]\n{rules}"
     if holds:
-        assert prepare(lines).masks.names
+        assert prepare(lines).masked
     else:
         with pytest.raises(ConfigurationError) as caught:
             prepare(lines)

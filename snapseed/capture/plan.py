@@ -1,0 +1,110 @@
+"""Which rows of each table to read, in which pieces, and what replaces their values: decided before any is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from snapseed.capture.prepare import SourceTable
+from snapseed.capture.request import CaptureRequest
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.rowhash import between, key_order, key_type
+from snapseed.snapshot.manifest import FirstKey
+
+# Subsets and some masks need polars. What needs neither starts without.
+if TYPE_CHECKING:
+    from snapseed.capture.mask.masks import TableMasks
+    from snapseed.capture.mask.prepare import PreparedMasks
+    from snapseed.capture.subset.plan import SubsetPlan
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a connection reads at a time: rows of a table, and what replaces values in them. Picklable.
+
+    A source is what follows FROM, without an order: `users WHERE id < 9`. One after the other, and each in the order of
+    the key, the sources have the rows in the order of the key; with `is_reordered` of the masked key, once sorted.
+    """
+
+    table: SourceTable
+    sources: Sequence[sql.Composable]
+    masks: TableMasks | None = None
+
+    @property
+    def is_reordered(self) -> bool:
+        """Whether the masks change the order of the rows."""
+        return self.masks is not None and self.masks.reorders(self.table.key)
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """The rows of a table, in `pieces` that begin a file each. `everything` is one source that has all of them."""
+
+    table: SourceTable
+    pieces: Sequence[Piece]
+    everything: sql.Composable | None = None
+
+    @property
+    def sources(self) -> Sequence[sql.Composable]:
+        """Sources that have all rows together, as few as there are."""
+        return (
+            [self.everything]
+            if self.everything is not None
+            else [source for piece in self.pieces for source in piece.sources]
+        )
+
+
+def plan_rows(
+    connection: Connection,
+    tables: Sequence[SourceTable],
+    request: CaptureRequest,
+    masks: PreparedMasks | None = None,
+    subset: SubsetPlan | None = None,
+) -> list[TableRows]:
+    """The rows of each table to read: all, those of the subset, or none for a capture of the schema alone."""
+    planned = []
+    for table in tables:
+        rows, own = table.name.rows(), masks.tables.get(table.name) if masks else None
+        if request.schema_only:
+            pieces = [Piece(table, [sql.SQL("{} WHERE false").format(rows)])]
+            planned.append(TableRows(table, pieces))
+        elif subset:
+            planned.append(TableRows(table, [Piece(table, list(subset.sources(table.entity)), own)]))
+        else:
+            whole, pieces = Piece(table, [rows], own), []
+            if request.jobs > 1 and not whole.is_reordered:
+                pieces = [Piece(table, [source], own) for source in _ranges(connection, table, request.sizes.part_rows)]
+            planned.append(TableRows(table, pieces or [whole], rows))
+    return planned
+
+
+def _ranges(connection: Connection, table: SourceTable, part_rows: int) -> Iterator[sql.Composed]:
+    """A source for the rows of each file, if there are several and an index can find where they begin."""
+    if table.key and all(key_type(column.kind()) != "text" for column in table.key):
+        bounds: list[FirstKey | None] = [*_first_keys(connection, table, part_rows), None]
+        for first, last in pairwise(bounds):
+            yield sql.SQL("{} WHERE {}").format(table.name.rows(), between(table.key, first, last))
+
+
+def _first_keys(connection: Connection, table: SourceTable, part_rows: int) -> list[FirstKey]:
+    """The first key of each file, from an index alone where the server can."""
+    names = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.key)
+    texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(column.name)) for column in table.key)
+    statement = sql.SQL(
+        "SELECT {texts} FROM (SELECT {names}, row_number() OVER (ORDER BY {order}) AS number FROM {rows}) AS numbered"
+        " WHERE number % {part_rows} = 1 ORDER BY number"
+    )
+    found = connection.execute(
+        statement.format(
+            texts=texts,
+            names=names,
+            order=key_order(table.key),
+            rows=table.name.rows(),
+            part_rows=sql.Literal(part_rows),
+        )
+    ).fetchall()
+    return [tuple(map(str, row)) for row in found]
