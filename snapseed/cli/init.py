@@ -256,7 +256,7 @@ def _write(folder: Path, files: Mapping[str, str], *, into: Collection[str] = ()
             path = (root if name == _WORKFLOW else home) / name
             place = json.dumps(home.relative_to(root).as_posix(), ensure_ascii=False)
             text = text.replace("working-directory: .", f"working-directory: {place}")  # noqa: PLW2901
-            done = _replace(path, text) if name in into else _write_one(path, text)
+            done = _write_one(path, text, is_new_text=name in into)
             said.append(f"  {done:<14} {os.path.relpath(path, home)}")
     except OSError as exc:
         reason = exc.strerror or str(exc)
@@ -264,12 +264,20 @@ def _write(folder: Path, files: Mapping[str, str], *, into: Collection[str] = ()
     console.write(*said)
 
 
-def _write_one(path: Path, text: str) -> str:
-    """What was done: wrote it, added to it, or left it as it was."""
+def _write_one(path: Path, text: str, *, is_new_text: bool) -> str:
+    """What was done: wrote it, added to it, or left it as it was. Line breaks stay, and no file is half written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         path.write_text(text, encoding="utf-8")
         return "wrote"
+    if is_new_text:
+        partial_file, line_break = (
+            path.with_name(f".{path.name}.partial"),
+            "\r\n" if b"\r\n" in path.read_bytes() else "\n",
+        )
+        partial_file.write_text(text, encoding="utf-8", newline=line_break)
+        partial_file.replace(path)
+        return "added to"
     old = path.read_text(encoding="utf-8", errors="surrogateescape")
     missing = [line for line in text.splitlines() if line not in old.splitlines()]
     if not (path.name.startswith(".git") and missing):
@@ -277,15 +285,6 @@ def _write_one(path: Path, text: str) -> str:
     with path.open("a", encoding="utf-8") as file:
         file.write("".join(["\n" if old and not old.endswith("\n") else "", *(f"{line}\n" for line in missing)]))
     return f"added {len(missing)} lines"
-
-
-def _replace(path: Path, text: str) -> str:
-    """Give a file another text, with the line breaks that it has. It is never half written."""
-    line_break = "\r\n" if b"\r\n" in path.read_bytes() else "\n"
-    partial_file = path.with_name(f".{path.name}.partial")
-    partial_file.write_text(text, encoding="utf-8", newline=line_break)
-    partial_file.replace(path)
-    return "added to"
 
 
 def _show_next(folder: Path, *commands: str) -> None:

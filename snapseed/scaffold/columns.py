@@ -110,7 +110,7 @@ def propose(sources: Sources, since: str | None) -> Proposal:
             },
             after=after,
             rank=wanted[before[1]].rank if before else name,
-            others={other: table.statistics.get(other) for other in names if other != name},
+            others=frozenset(names) - {name},
             ascending=wanted[before[1]].ascending if before else _ascends(sources, name),
             statistics=None if is_split else table.statistics.get(name),
             now=sources.conditions.now,

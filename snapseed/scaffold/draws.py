@@ -20,7 +20,7 @@ from snapseed.generate.words import WORDS, words_of
 from snapseed.postgres.facts import ColumnFacts
 from snapseed.scaffold.conditions import Limits
 from snapseed.scaffold.expressions import NOW
-from snapseed.scaffold.names import CODED_LOOKUPS, hints, singular, suggests
+from snapseed.scaffold.names import hints, singular, suggests
 from snapseed.scaffold.statistics import ColumnStatistics
 from snapseed.snapshot.types import ColumnType, Family
 
@@ -89,7 +89,7 @@ class Wanted:
     people: Mapping[str, str] = field(default_factory=dict)
     after: tuple[str, str] | None = None
     rank: str = ""
-    others: Mapping[str, ColumnStatistics | None] = field(default_factory=dict)
+    others: frozenset[str] = frozenset()
     ascending: bool = False
     statistics: ColumnStatistics | None = None
     now: datetime = NOW
@@ -223,7 +223,7 @@ def templated(wanted: Wanted, template: str) -> Draw:
     names = pieces[1::2]
     words, _, draw = names[0].partition(" by ")
     if words in WORDS and pieces == ["", names[0], ""]:
-        return _in_country(wanted, words) or choice(wanted, WORDS[words], draw)
+        return choice(wanted, WORDS[words], draw)
     is_only = sum(name in WORDS or "-" in name for name in names) == 1
     parts = [
         _place(wanted, piece, is_only=is_only) if place % 2 else (quoted(piece), (piece,))
@@ -233,25 +233,6 @@ def templated(wanted: Wanted, template: str) -> Draw:
     examples = tuple("".join(values) for values in islice(product(*(some for _, some in parts)), _MOST_EXAMPLES))
     is_unique = any(name.startswith(NUMBER) for name in names)
     return Draw(" + ".join(code for code, _ in parts), examples, is_unique)
-
-
-def _in_country(wanted: Wanted, words: str) -> Draw | None:
-    """A city, or its state, for the country beside it if that has the values of the source; None if it has not."""
-    prefix = words_of(wanted.name).rpartition("_")[0]
-    wanted_name = f"{prefix}_country".strip("_")
-    known = {
-        name: found for name, found in wanted.others.items() if words_of(name) in {wanted_name, f"{wanted_name}_code"}
-    }
-    name, found = next(((name, found) for name, found in known.items() if found and found.common), ("", None))
-    if found is None or words not in {"CITIES", "CITY_STATES", "CITY_STATE_CODES"}:
-        return None
-    codes = {code: row[-1] for row in CODED_LOOKUPS["country"] for code in row}
-    places = dict(zip(WORDS["CITY_COUNTRIES"], WORDS[words], strict=True))
-    pairs = {value: places[country] for value in found.common if (country := codes.get(value.strip(), "")) in places}
-    other = "NA" if words == "CITY_STATE_CODES" else "Springfield"
-    mapping = ", ".join(f"{quoted(value)}: {quoted(place)}" for value, place in pairs.items())
-    code = f"{{own:{name}}}.replace_strict({{{mapping}}}, default={quoted(other)})"
-    return Draw(code, tuple(dict.fromkeys([other, *pairs.values()])), is_whole=True)
 
 
 def _place(wanted: Wanted, name: str, *, is_only: bool) -> tuple[str, tuple[str, ...]]:

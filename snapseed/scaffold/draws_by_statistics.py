@@ -71,16 +71,15 @@ def joint_states(
     """Combinations of values as in the source, for columns that have its values and are not `taken` yet."""
     free = {name for name, draw in draws.items() if draw.shape and draw.is_whole and not draw.finish} - {*taken}
     for found in table.joint or ():
-        names = [name for name in found.names if name in free]
-        known = {name: {_as_text(value): value for value in draws[name].examples} | {None: None} for name in names}
-        rows = {
-            tuple(text for name, text in zip(found.names, row, strict=True) if name in names) for row in found.shares
-        }
-        whole = [row for row in rows if all(text in known[name] for name, text in zip(names, row, strict=True))]
-        if len(names) > 1 and whole:
+        places = [place for place, name in enumerate(found.names) if name in free]
+        names = [found.names[place] for place in places]
+        known = [{_as_text(value): value for value in draws[name].examples} | {None: None} for name in names]
+        rows = sorted({tuple(row[place] for place in places) for row in found.shares}, key=str)
+        rows = [row for row in rows if all(text in values for text, values in zip(row, known, strict=True))]
+        if len(names) > 1 and rows:
             free -= {*names}
-            columns = zip(*sorted(whole, key=str), strict=True)
-            yield {name: tuple(known[name][text] for text in texts) for name, texts in zip(names, columns, strict=True)}
+            columns = zip(names, known, zip(*rows, strict=True), strict=True)
+            yield {name: tuple(values[text] for text in texts) for name, values, texts in columns}
 
 
 def sampled(table: Table, states: Mapping[str, Sequence[object]]) -> str:
@@ -137,10 +136,9 @@ def _as_text(value: object) -> str | None:
 
 
 def _is_joint(wanted: Wanted) -> bool:
-    """Whether a text follows another column of the row, as a city does its country."""
+    """Whether a text has to agree with another column of the row, as a country does with its city."""
     is_free = not wanted.column.labels and wanted.limits.allowed is None
-    found = next(hints("text", wanted.name, wanted.others), "")
-    return is_free and " by " in found and "COUNTR" not in found
+    return is_free and " by " in next(hints("text", wanted.name, wanted.others), "")
 
 
 def _weighted(wanted: Wanted, values: Sequence[object], codes: Sequence[str]) -> Draw:

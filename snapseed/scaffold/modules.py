@@ -16,13 +16,11 @@ from snapseed.scaffold.plan import EntityPlan, ProjectPlan, alias_of
 
 _SETTINGS = (Path(__file__).parent / "settings.toml").read_text(encoding="utf-8")
 _WIDTH = 100
+# Tools that sort imports break those that are longer, unless they are told otherwise.
+_IMPORT_WIDTH = 88
 _STANDARD = {"datetime": ("UTC", "date", "datetime", "timedelta"), "decimal": ("Decimal",)}
 _OURS = ("Rows", "as_decimals", "entity", "exactly", "fan_out", "scale", "spread")
 _COUNTED = {"1": "One row", "2": "Two rows"}
-_SCALED = {
-    "scale(0.2)": "One row for every five of the scale.",
-    "scale(0.05)": "One row for every twenty of the scale.",
-}
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,9 @@ def _imports(plan: EntityPlan) -> list[str]:
         for name in (plan.references | ({plan.parent} if plan.parent else set())) - {plan.name, *plan.late}
     }
     if words := sorted(WORDS.keys() & used):
-        modules["words"] = ", ".join(words)
+        text = ", ".join(words)
+        fits = len(text) + len("from .words import ") <= _IMPORT_WIDTH
+        modules["words"] = text if fits else "(" + "".join(f"\n    {word}," for word in words) + "\n)"
     return [*lines, *[""] * bool(modules), *(f"from .{name} import {modules[name]}" for name in sorted(modules))]
 
 
@@ -162,12 +162,17 @@ def _described(plan: EntityPlan, scale: int) -> str:
     if plan.rows is not None:
         if plan.rows.isdecimal():
             return "The same rows at every scale, for others to choose from."
-        return f"As many rows as in the source at --scale {scale}." if scale else _SCALED[plan.rows]
+        share = float(plan.rows.removeprefix("scale(").removesuffix(")"))
+        return (
+            f"As many rows as in the source at --scale {scale}."
+            if scale
+            else f"One row for {1 / share:.0f} of the scale."
+        )
     return "As many rows as the scale says."
 
 
 def laid_out(before: str, code: str, after: str, indent: int) -> list[str]:
-    """Code on one line if it fits; if not, a call or a list with each item on a line, or a sum with each operand."""
+    """Code on one line if it fits; if not, a call, a list or a mapping with an item on a line, or a sum by operands."""
     margin = " " * indent
     line = margin + before + code + after
     if len(line) <= _WIDTH:
@@ -183,22 +188,23 @@ def laid_out(before: str, code: str, after: str, indent: int) -> list[str]:
     # The first of several calls on each other's results, as `f(x)` in `f(x).dt.date()`.
     calls = [call for call in ast.walk(node) if isinstance(call, ast.Call) and not call.col_offset]
     node = calls[-1] if calls else node
-    code, after = _source(code, node), code[len(_source(code, node)) :] + after
-    if isinstance(node, ast.List):
-        items = [_source(code, item) for item in node.elts]
-        return [f"{margin}{before}[", *_filled(items, indent + 4), f"{margin}]{after}"]
-    if isinstance(node, ast.Dict):
-        pairs = [
-            (_source(code, key), _source(code, value)) for key, value in zip(node.keys, node.values, strict=True) if key
-        ]
-        lines = [line for key, value in pairs for line in laid_out(f"{key}: ", value, ",", indent + 4)]
-        if all(isinstance(value, ast.Constant) for value in node.values):
-            lines = _filled((": ".join(pair) for pair in pairs), indent + 4)
-        return [f"{margin}{before}{{", *lines, f"{margin}}}{after}"]
-    if isinstance(node, ast.Call) and (arguments := [*node.args, *node.keywords]):
-        items = [_source(code, argument) for argument in arguments]
-        return _wrapped(f"{before}{_source(code, node.func)}(", items, f"){after}", indent)
-    return [line]
+    after = code[len(_source(code, node)) :] + after
+    match node:
+        case ast.List(elts=values):
+            head, names, tail = "[", [""] * len(values), "]"
+        case ast.Dict(keys=keys, values=values):
+            head, names, tail = "{", [f"{_source(code, key)}: " for key in keys if key], "}"
+        case ast.Call(func=function, args=arguments, keywords=keywords) if arguments or keywords:
+            values = [*arguments, *(keyword.value for keyword in keywords)]
+            names = [*[""] * len(arguments), *(f"{keyword.arg}=" for keyword in keywords)]
+            head, tail = f"{_source(code, function)}(", ")"
+        case _:
+            return [line]
+    items = [(name, _source(code, value)) for name, value in zip(names, values, strict=True)]
+    lines = [line for name, item in items for line in laid_out(name, item, ",", indent + 4)]
+    if not isinstance(node, ast.Call) and all(isinstance(value, ast.Constant | ast.UnaryOp) for value in values):
+        lines = _filled((name + item for name, item in items), indent + 4)
+    return [margin + before + head, *lines, margin + tail + after]
 
 
 def _source(code: str, node: ast.AST) -> str:

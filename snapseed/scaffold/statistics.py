@@ -100,17 +100,12 @@ def read_joint_statistics(
         for value in column.common
     ]
     oids, names, values = map(list, zip(*known, strict=True)) if known else ([], [], [])
-    shares: dict[int, dict[tuple[str, ...], dict[tuple[str | None, ...], float]]] = {}
     found: dict[int, tuple[JointStatistics, ...] | None] = {}
     for row in read_rows(connection, query("joint_statistics", _QUERIES), oids=oids, names=names, values=values):
-        if row["names"] is None:
-            found[row["oid"]] = None
-        elif len(row["names"]) > 1:
-            shares.setdefault(row["oid"], {}).setdefault(row["names"], {})[row["values"]] = row["share"]
-    return {
-        oid: tuple(JointStatistics(names, combined) for names, combined in by_names.items())
-        for oid, by_names in shares.items()
-    } | found
+        shares = {tuple(combined): share for combined, share in row["shares"] or ()}
+        others = found.get(row["oid"], ())
+        found[row["oid"]] = (*others, JointStatistics(row["names"], shares)) if others is not None and shares else None
+    return found
 
 
 def _shown(table: str, column: ColumnFacts) -> str:

@@ -9,18 +9,19 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from snapseed.generate.entity import Entity
+from snapseed.postgres.facts import ColumnFacts
 from snapseed.postgres.fit import type_of
 from snapseed.scaffold.draws import quoted
 from snapseed.scaffold.modules import Scaffold, generator_files, imported, laid_out
 from snapseed.scaffold.names import kept_by
 from snapseed.scaffold.plan import EntityPlan, ProjectPlan
 from snapseed.scaffold.schema import Table
-from snapseed.snapshot.types import ColumnType, Family
+from snapseed.snapshot.types import Family
 
 
 def tables_of(entities: Iterable[Entity | EntityPlan], tables: Sequence[Table]) -> dict[str, Table]:
@@ -48,16 +49,20 @@ def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Ta
     ]
     gone: list[str] = []
     for entity in entities:
-        module, table = _module_of(folder, entity), own.get(entity.name)
+        path, table = Path(entity.function.__code__.co_filename), own.get(entity.name)
+        # A decorator of another package hides the module.
+        place = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else ""
+        text, told = path.read_text(encoding="utf-8") if place else "", f"{folder.name}/{place or entity.name}"
         if table is None:
-            gone.append(f"gone from the database, to delete by hand: {module.place}")
+            gone.append(f"gone from the database, to delete by hand: {told}")
             continue
-        kinds = {column.name: type_of(column) for column in table.columns}
-        if lost := [name for name in entity.columns if name not in kinds]:
-            gone.append(f"gone from the database, to delete by hand in {module.place}: {', '.join(lost)}")
-        lost_labels, new_labels = _labels(module, table)
+        columns = {column.name: column for column in table.columns}
+        if lost := [name for name in entity.columns if name not in columns]:
+            gone.append(f"gone from the database, to delete by hand in {told}: {', '.join(lost)}")
+        lost_labels, new_labels = _labels(text, told, [columns[name] for name in entity.columns if name in columns])
         gone += lost_labels
-        remarks += [*_other_types(entity, kinds), *new_labels]
+        remarks += new_labels
+        remarks += _changed_types(entity, table)
         wanted = planned.get(table.oid)
         known = {**entity.columns, **(wanted.columns if wanted else {})}
         remarks += [
@@ -68,20 +73,24 @@ def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Ta
         new = [name for name in wanted.columns if name not in entity.columns] if wanted is not None else []
         if wanted is None or not new:
             continue
-        text = _with_columns(files.get(module.file) or module.text, entity, wanted, new)
-        if text is not None:
-            files[module.file] = text
+        more = _with_columns(files.get(place) or text, entity, wanted, new)
+        if more is not None:
+            files[place] = more
         else:
-            remarks.append(f"{module.place} is not as init writes it; add to `columns` of {entity.name} by hand:")
+            remarks.append(f"{told} is not as init writes it; add to `columns` of {entity.name} by hand:")
             remarks += [f"  {quoted(name)}: {quoted(wanted.columns[name])}," for name in new]
             remarks.append(f"and to the frame that {entity.function.__name__}() returns:")
             remarks += [f"  {quoted(name)}: {wanted.values.get(name, '…')}," for name in new]
     if files and "words.py" in texts:
-        files |= _with_words(folder / "words.py", texts["words.py"])
-    is_done = not (files or gone or remarks)
+        words = folder / "words.py"
+        old = words.read_text(encoding="utf-8") if words.exists() else ""
+        lists = re.findall(r"^(\w+) (= \[\n(?: .*\n)+\]\n)", texts["words.py"], re.MULTILINE)
+        if missing := [f"{name} {listed}" for name, listed in lists if name not in _names([old])]:
+            files["words.py"] = old + "".join(missing) if old else texts["words.py"]
     then = [*["git diff           # read what was added"] * bool(files), "snapseed generate", "snapseed load"]
+    done = "nothing to do: the project has all tables and columns of the database"
     return Scaffold(
-        heading="nothing to do: the project has all tables and columns of the database" if is_done else "",
+        heading="" if files or gone or remarks else done,
         files=files,
         notes={found.name: found.notes for found in fresh if found.notes and f"{found.name}.py" in files},
         remarks=tuple(remarks),
@@ -89,34 +98,13 @@ def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Ta
     )
 
 
-@dataclass(frozen=True)
-class _Module:
-    """The module of an entity: its `file` in the folder of generators, its `place` as people know it, and its text.
-
-    The text is empty if a decorator of another package hides the module.
-    """
-
-    file: str
-    place: str
-    text: str
-
-
-def _module_of(folder: Path, entity: Entity) -> _Module:
-    path = Path(entity.function.__code__.co_filename)
-    if not path.is_relative_to(folder):
-        return _Module("", f"the entity {entity.name}", "")
-    file = path.relative_to(folder).as_posix()
-    return _Module(file, f"{folder.name}/{file}", path.read_text(encoding="utf-8"))
-
-
 def _new_modules(
     folder: Path, fresh: Sequence[EntityPlan], texts: Mapping[str, str]
 ) -> tuple[dict[str, str], list[str]]:
     """The files of new entities, and why some are not written."""
     there = {path.stem for path in folder.glob("*.py")}
-    names = there | {found.name for found in fresh}
+    names, remarks = there | {found.name for found in fresh}, []
     files: dict[str, str] = {}
-    remarks = []
     for found in fresh:
         needed = sorted({*found.references, *filter(None, [found.parent, found.among])} - names)
         if found.name in there or needed:
@@ -127,8 +115,9 @@ def _new_modules(
     return files, remarks
 
 
-def _other_types(entity: Entity, kinds: Mapping[str, ColumnType | None]) -> list[str]:
+def _changed_types(entity: Entity, table: Table) -> list[str]:
     """Columns of another type than the entity declares."""
+    kinds = {column.name: type_of(column) for column in table.columns}
     return [
         f"changed type: {entity.name}.{name} is {kind.name}, declared as {declared.name}"
         for name, declared in entity.columns.items()
@@ -138,43 +127,29 @@ def _other_types(entity: Entity, kinds: Mapping[str, ColumnType | None]) -> list
     ]
 
 
-def _labels(module: _Module, table: Table) -> tuple[list[str], list[str]]:
-    """The labels that a module draws and an enum has no longer, and those that the enum has and it does not draw."""
-    enums = {column.name: column for column in table.columns if column.kind == "e"}
-    gone, others = [], []
-    for name, drawn in _drawn(module.text):
-        if name not in enums or not drawn:
-            continue
-        kind, labels = enums[name].type, enums[name].labels
-        if lost := sorted(drawn - {*labels}):
-            gone.append(f"gone from the enum {kind}, to replace by hand in {module.place}: {', '.join(lost)}")
-        if new := [label for label in labels if label not in drawn]:
-            others.append(f"labels of {kind} that {module.place} does not draw for {name}: {', '.join(new)}")
-    return gone, others
+def _labels(text: str, place: str, columns: Iterable[ColumnFacts]) -> tuple[list[str], list[str]]:
+    """What to say about labels that code draws and an enum has no longer, and about those that it does not draw."""
+    gone, missing = [], []
+    for column in columns:
+        drawn = _drawn(text, column.name) if column.kind == "e" else set()
+        if lost := sorted(drawn - {*column.labels}):
+            gone.append(f"gone from {column.type}, to replace by hand in {place}: {', '.join(lost)}")
+        if new := [label for label in column.labels if drawn and label not in drawn]:
+            missing.append(f"labels that {place} does not draw for {column.name}: {', '.join(new)}")
+    return gone, missing
 
 
-def _drawn(text: str) -> Iterator[tuple[str, set[str]]]:
-    """The texts that code has for columns: the options of a choice, or a list or a constant in a frame."""
-    for node in ast.walk(ast.parse(text)):
-        found: list[tuple[ast.expr | None, ast.expr]] = []
-        match node:
-            case ast.Call(func=ast.Attribute(attr="choice"), args=[column, ast.List() | ast.Dict() as options, *_]):
-                found = [(column, options)]
-            case ast.Call(func=ast.Attribute(attr="DataFrame"), args=[ast.Dict() as frame]):
-                pairs = zip(frame.keys, frame.values, strict=True)
-                found = [pair for pair in pairs if isinstance(pair[1], ast.List | ast.Constant)]
-        for name, values in found:
-            constants = {node.value for node in ast.walk(values) if isinstance(node, ast.Constant)}
-            if isinstance(name, ast.Constant):
-                yield str(name.value), {value for value in constants if isinstance(value, str)}
-
-
-def _with_words(path: Path, lists: str) -> dict[str, str]:
-    """The module of words with the lists that it lacks."""
-    old = path.read_text(encoding="utf-8") if path.exists() else ""
-    found = re.findall(r"^(\w+) = (\[\n(?: .*\n)+\]\n)", lists, re.MULTILINE)
-    missing = [f"{name} = {words}" for name, words in found if name not in _names([old])]
-    return {path.name: old + "".join(missing) if old else lists} if missing else {}
+def _drawn(text: str, name: str) -> set[str]:
+    """The texts that code draws for a column: those in a call with its name, and those in a list in a frame."""
+    nodes = [*ast.walk(ast.parse(text))]
+    pairs = [pair for node in nodes if isinstance(node, ast.Dict) for pair in zip(node.keys, node.values, strict=True)]
+    found: list[ast.expr] = [
+        value for key, value in pairs if isinstance(value, ast.List) and ast.unparse(key or value) == repr(name)
+    ]
+    calls = [node.args for node in nodes if isinstance(node, ast.Call)]
+    found += [values for key, *others in filter(None, calls) if ast.unparse(key) == repr(name) for values in others]
+    constants = (node.value for values in found for node in ast.walk(values) if isinstance(node, ast.Constant))
+    return {value for value in constants if isinstance(value, str)}
 
 
 def _with_columns(text: str, entity: Entity, plan: EntityPlan, names: Sequence[str]) -> str | None:

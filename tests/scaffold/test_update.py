@@ -59,7 +59,7 @@ def test_a_migration_is_followed(project: Sandbox, connection: Connection, datab
         assert line in told
     assert [line.strip() for line in told.partition("next:\n")[2].splitlines()[:3]] == [
         "gone from the database, to delete by hand in generators/customers.py: old",
-        "gone from the enum plan, to replace by hand in generators/customers.py: pro",
+        "gone from plan, to replace by hand in generators/customers.py: pro",
         "gone from the database, to delete by hand: generators/gone.py",
     ]
     after = path.read_text().splitlines()
@@ -139,7 +139,7 @@ def test_code_of_another_form_is_not_touched(project: Sandbox, connection: Conne
     told = update(project, database)
     assert path.read_text() == text
     assert "generators/customers.py is not as init writes it" in told
-    for line in ('  "city": "text",', '  "city": rows.choice("city", CITIES),'):
+    for line in ('  "city": "text",', '  "city": rows.choice("place", CITIES),'):
         assert line in told
 
 

@@ -18,8 +18,12 @@ WITH known AS (
   HAVING bool_and(f.vals[row.number][name.place] IS NULL OR EXISTS (
            SELECT FROM known k
             WHERE (k.oid, k.name, k.value) = (f.oid, name.name, f.vals[row.number][name.place])))
+), summed AS (
+  SELECT oid, statistics, names, values, sum(share)::float8 AS share FROM combined
+   WHERE cardinality(names) > 1 GROUP BY oid, statistics, names, values
 )
-SELECT oid, names, values, sum(share)::float8 AS share FROM combined GROUP BY oid, statistics, names, values
+SELECT oid, names, jsonb_agg(jsonb_build_array(to_jsonb(values), share) ORDER BY share DESC, values) AS shares
+  FROM summed GROUP BY oid, statistics, names
 UNION ALL
-SELECT DISTINCT oid, NULL::text[], NULL::text[], NULL::float8 FROM found WHERE NOT is_readable
-ORDER BY oid, share DESC, values
+SELECT DISTINCT oid, NULL::text[], NULL::jsonb FROM found WHERE NOT is_readable
+ORDER BY oid, names
