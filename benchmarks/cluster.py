@@ -20,7 +20,7 @@ from benchmarks.processes import PROGRAM, peak_memory
 from benchmarks.workspace import Workspace, project_of
 from snapseed.config import Project, Store
 from snapseed.config.store import read_store
-from snapseed.load.plan.shares import key_of
+from snapseed.load.plan.parallel import key_of
 from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
 from snapseed.snapshot.store import Snapshot

@@ -23,8 +23,7 @@ from psycopg import sql
 
 from snapseed.events import Advanced, Listener, ignore
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_rows
-from snapseed.load.plan import TablePlan
-from snapseed.load.plan.shares import Slice, whole
+from snapseed.load.plan import Slice, TablePlan
 from snapseed.load.request import LoadSettings
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.rowhash import key_list, row_hash
@@ -119,8 +118,8 @@ def stage_table(connection: Connection, table: TablePlan) -> sql.Identifier:
     return stage_of(table)
 
 
-def merge_rows(connection: Connection, table: TablePlan) -> int:
-    """Insert the staged rows, and update existing rows with the same key that differ. Returns how many were written.
+def merge_rows(connection: Connection, table: TablePlan) -> None:
+    """Insert the staged rows, and update existing rows with the same key that differ.
 
     Rows are compared by their hashes, because some types (json, point) have no equality.
     """
@@ -134,7 +133,7 @@ def merge_rows(connection: Connection, table: TablePlan) -> int:
         )
     target, names, keys = table.table.identifier(), _columns(table), key_list(table.entity)
     query = sql.SQL("INSERT INTO {} AS held ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} ON CONFLICT ({}) DO {}")
-    return connection.execute(query.format(target, names, names, stage_of(table), keys, action)).rowcount
+    connection.execute(query.format(target, names, names, stage_of(table), keys, action))
 
 
 def staged_keys(table: TablePlan) -> sql.Composed:
@@ -183,7 +182,9 @@ def read_ahead(items: Iterator[_Item], depth: int, name: str) -> Iterator[Iterat
 
 
 def _batches(snapshot: Snapshot, table: TablePlan, batch_bytes: int) -> Generator[Batch]:
-    slices, opened = tee(whole(table.entity) if table.slices is None else table.slices)
+    """The encoded rows, file by file."""
+    whole = (Slice(file, 0, len(file.chunks)) for file in table.entity.files)
+    slices, opened = tee(whole if table.slices is None else table.slices)
     files = (rows_of.file for rows_of in opened)
     with readable(str(snapshot.place)), closing(snapshot.parts(table.entity, files, whole=True)) as parts:
         # One more step than slices ends the last part: only then all of it was compared.
@@ -192,6 +193,7 @@ def _batches(snapshot: Snapshot, table: TablePlan, batch_bytes: int) -> Generato
 
 
 def _batches_of(part: Part, rows_of: Slice, table: TablePlan, batch_bytes: int) -> Iterator[Batch]:
+    """The encoded rows of some chunks of a file."""
     names = [column.name for column in table.columns]
     for number in range(rows_of.first, rows_of.end):
         started = time.monotonic()
@@ -223,6 +225,7 @@ def _widen_socket(connection: Connection, size: int) -> None:
 
 
 def _statement(table: TablePlan, into: sql.Composable) -> sql.Composed:
+    """The COPY statement."""
     options = "FORMAT binary" if table.binary else "FORMAT text"
     if table.freeze:
         options += ", FREEZE"
@@ -230,4 +233,5 @@ def _statement(table: TablePlan, into: sql.Composable) -> sql.Composed:
 
 
 def _columns(table: TablePlan) -> sql.Composed:
+    """The columns that the rows have, separated by commas."""
     return sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)

@@ -70,6 +70,7 @@ def _array_text(column: pa.ListArray, kind: ColumnType) -> pa.StringArray:
 
 
 def _braced(column: pa.ListArray, kind: ColumnType, dimensions: int) -> pa.StringArray:
+    """Lists of so many dimensions in braces."""
     assert kind.element is not None
     offsets = column.offsets.to_numpy()
     values = column.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
@@ -84,30 +85,21 @@ def _braced(column: pa.ListArray, kind: ColumnType, dimensions: int) -> pa.Strin
 
 
 def _text(column: pa.Array, kind: ColumnType) -> pa.StringArray:
+    """Values of a type that is no array, as PostgreSQL reads them."""
     storage = column.storage if isinstance(column, pa.ExtensionArray) else column
-    return _FORMS.get(kind.family, _cast)(storage)
+    form = _FORMS.get(kind.family)
+    return storage.cast(pa.string()) if form is None else form(storage)
 
 
 def _replaced(text: pa.StringArray, escapes: tuple[tuple[str, str], ...]) -> pa.StringArray:
+    """The texts with each pattern replaced, one after the other."""
     for pattern, replacement in escapes:
         text = pc.replace_substring(text, pattern, replacement)
     return text
 
 
-def _cast(column: pa.Array) -> pa.StringArray:
-    return column.cast(pa.string())
-
-
-def _boolean(column: pa.Array) -> pa.StringArray:
-    return pc.if_else(column, "t", "f")
-
-
-def _real(column: pa.Array) -> pa.StringArray:
-    """Also of float16, whose own text would be another number as a real."""
-    return column.cast(pa.float32()).cast(pa.string())
-
-
 def _hex(column: pa.Array) -> pa.StringArray:
+    """Bytes as hexadecimal digits."""
     column = column.cast(pa.binary())
     offsets = offsets_of(column)
     digits = data_of(column)[offsets[0] : offsets[-1]].tobytes().hex().encode()
@@ -116,22 +108,20 @@ def _hex(column: pa.Array) -> pa.StringArray:
     return pc.if_else(column.is_valid(), text, pa.scalar(None, pa.string()))
 
 
-def _bytea(column: pa.Array) -> pa.StringArray:
-    return pc.binary_join_element_wise("\\x", _hex(column), "")
-
-
 def _date(column: pa.Array) -> pa.StringArray:
+    """Days since 1970."""
     days = column.cast(pa.int32())
     return _with_infinity(days, _julian(days.cast(pa.int64())))
 
 
 def _time(column: pa.Array) -> pa.StringArray:
-    # Arrow's day ends before 24:00, PostgreSQL's with it.
+    """Arrow's day ends before 24:00, PostgreSQL's with it."""
     is_end = pc.equal(column.cast(pa.int64()), _DAY_MICROSECONDS)
     return pc.if_else(is_end, "24:00:00", column.cast(pa.string()))
 
 
 def _timestamp(column: pa.Array) -> pa.StringArray:
+    """Microseconds since 1970."""
     moments = column.cast(pa.int64())
     values = moments.fill_null(0).to_numpy()
     clock = pa.array(values % _DAY_MICROSECONDS).cast(pa.time64("us")).cast(pa.string())
@@ -146,6 +136,7 @@ def _timestamptz(column: pa.Array) -> pa.StringArray:
 
 
 def _julian(days: pa.Array) -> pa.StringArray:
+    """Days since 1970 as a date of any year."""
     return pc.binary_join_element_wise("J", pc.add(days, _JULIAN_1970).cast(pa.string()), "")
 
 
@@ -157,14 +148,16 @@ def _with_infinity(values: pa.Array, text: pa.StringArray) -> pa.StringArray:
 
 
 def _vector(column: pa.FixedSizeListArray) -> pa.StringArray:
+    """Numbers in brackets."""
     numbers = column.cast(pa.list_(pa.float32())).cast(pa.list_(pa.string()))
     return pc.binary_join_element_wise("[", pc.binary_join(numbers, ","), "]", "")
 
 
 _FORMS: dict[Family, Callable[[pa.Array], pa.StringArray]] = {
-    Family.BOOLEAN: _boolean,
-    Family.REAL: _real,
-    Family.BYTEA: _bytea,
+    Family.BOOLEAN: lambda column: pc.if_else(column, "t", "f"),
+    # Also of float16, whose own text would be another number as a real.
+    Family.REAL: lambda column: column.cast(pa.float32()).cast(pa.string()),
+    Family.BYTEA: lambda column: pc.binary_join_element_wise("\\x", _hex(column), ""),
     Family.UUID: _hex,
     Family.DATE: _date,
     Family.TIME: _time,

@@ -172,4 +172,5 @@ def report_of(error: SnapseedError) -> LoadReport | None:
 
 
 def _all(events: Sequence[Event], kind: type[_Kind]) -> tuple[_Kind, ...]:
+    """The events of one kind."""
     return tuple(event for event in events if isinstance(event, kind))

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain
 
-import pyarrow as pa
 from psycopg import sql
 
 from snapseed.config import Environment, Project
 from snapseed.errors import SchemaError, UsageError
 from snapseed.events import Event, Listener, Note, phase
-from snapseed.load.characters import unconvertible_texts
+from snapseed.load.contents import read_contents, unconvertible_texts
 from snapseed.load.outcome import Connected, SchemaCreated
-from snapseed.load.plan import ColumnContents, LeftTable, Prepared
-from snapseed.load.plan.requirements import schema_error, text_limit
+from snapseed.load.plan import LeftTable, Prepared
+from snapseed.load.plan.requirements import schema_error
 from snapseed.load.recreate import drop_contents
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.load.restore import read_restoration
@@ -33,7 +30,6 @@ from snapseed.postgres.fit import Problem, problem, table_name
 from snapseed.postgres.guard import identify, require_allowed
 from snapseed.postgres.partitions import read_partitions
 from snapseed.postgres.provenance import FilledTable, changed_tables, filled_tables, missing_privilege
-from snapseed.snapshot.arrow import pc
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.store import Snapshot
 
@@ -117,7 +113,7 @@ def prepare(session: LoadSession) -> Prepared:
             may_choose_compression=environment.compression == "auto",
             is_embedded=session.target.embedded is not None,
             contents={
-                entity.name: _read_contents(session.snapshot, entity, facts[entity.name])
+                entity.name: read_contents(session.snapshot, entity, facts[entity.name])
                 for entity in (there if request.mode is not Mode.REPAIR else [])
             },
             identity=identity,
@@ -173,29 +169,26 @@ def _lock(session: LoadSession, tables: Sequence[TableName]) -> None:
         locks.lock_tables(session.connection, tables, exclusive=exclusive)
 
 
-_Catalogs = tuple[Sequence[EntityRecord], dict[str, TableFacts], list[TableFacts], tuple[LeftTable, ...]]
+def _read_catalogs(
+    session: LoadSession, filled: Mapping[str, FilledTable], *, again: bool = False
+) -> tuple[Sequence[EntityRecord], dict[str, TableFacts], list[TableFacts], tuple[LeftTable, ...]]:
+    """The entities to load, all tables of the manifest, those outside the load that are emptied with it, those left.
 
-
-def _read_catalogs(session: LoadSession, filled: Mapping[str, FilledTable]) -> _Catalogs:
-    """The entities to load, all tables of the manifest, those outside the load that are emptied with it, those left."""
+    If the catalogs name more tables than were locked, these are locked too, and everything is read `again`.
+    """
     connection, manifest, request = session.connection, session.snapshot.manifest, session.request
     asked = replace(request, consent=request.consent or session.environment.replace_existing)
-
-    def read() -> _Catalogs:
-        facts = read_facts(connection, manifest.entities)
-        chosen = choose_entities(manifest, facts, request)
-        held = held_rows(connection, asked, chosen, facts, filled)
-        entities = [entity for entity in chosen if entity.name not in held]
-        left = [LeftTable(name, facts[name].name, "it holds exactly these rows already", agrees=True) for name in held]
-        return entities, facts, _read_children(session, entities, facts), tuple(left)
-
-    entities, facts, children, left = read()
-    if not (request.with_parents or children):
-        return entities, facts, children, left
-    # The catalogs have named more tables: lock those too, and read again.
-    loaded = [facts[entity.name] for entity in entities if entity.name in facts]
-    _lock(session, [table.name for table in [*loaded, *children]])
-    return read()
+    facts = read_facts(connection, manifest.entities)
+    chosen = choose_entities(manifest, facts, request)
+    held = held_rows(connection, asked, chosen, facts, filled)
+    entities = [entity for entity in chosen if entity.name not in held]
+    children = _read_children(session, entities, facts)
+    if (request.with_parents or children) and not again:
+        loaded = [facts[entity.name] for entity in entities if entity.name in facts]
+        _lock(session, [table.name for table in [*loaded, *children]])
+        return _read_catalogs(session, filled, again=True)
+    left = [LeftTable(name, facts[name].name, "it holds exactly these rows already", agrees=True) for name in held]
+    return entities, facts, children, tuple(left)
 
 
 def _read_children(
@@ -258,6 +251,7 @@ def _require_unreferenced(tables: Sequence[TableFacts], known: Collection[TableN
 
 
 def _create_schema(session: LoadSession) -> Schema:
+    """Run the schema file. Raises `SchemaError` if there is none, or the tables are in another schema."""
     environment, schema = session.environment, find_schema(session.project, session.snapshot)
     entities = session.snapshot.manifest.chosen(session.request.only)
     names = [str(table_name(entity)) for entity in entities]
@@ -282,38 +276,6 @@ def _create_schema(session: LoadSession) -> Schema:
     locks.set_limits(session.connection, environment)
     session.listener(SchemaCreated())
     return schema
-
-
-def _read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) -> dict[str, ColumnContents]:
-    """The contents of the columns whose values the table might refuse.
-
-    Only values of enums, and of texts that go into a column with a length, are read. The number of NULLs is in the
-    footers of the files.
-    """
-    targets = {column.name: (column, found) for column in entity.columns if (found := facts.column(column.name))}
-    referring = {name for key in facts.foreign_keys for name in key.columns}
-    counted = {name for name, (_, found) in targets.items() if found.not_null or name in referring}
-    enums = {name for name, (_, found) in targets.items() if found.labels}
-    texts = {name for name, (column, found) in targets.items() if text_limit(column, found) is not None}
-    read = sorted(enums | texts)
-    nulls = Counter[str]()
-    longest = dict.fromkeys(texts, 0)
-    labels = {name: set[str]() for name in enums}
-    # Opened once: reading the footer takes most of the time.
-    for part in snapshot.parts(entity, entity.files if counted or read else ()):
-        nulls.update({name: part.null_count(name) for name in counted})
-        numbers = range(len(part.file.chunks) if read else 0)
-        for batch in chain.from_iterable(part.batches(number, read) for number in numbers):
-            for name in texts:
-                longest[name] = max(longest[name], pc.max(pc.utf8_length(batch.column(name))).as_py() or 0)
-            for name in enums:
-                values = batch.column(name)
-                values = pc.list_flatten(values, recursive=True) if pa.types.is_list(values.type) else values
-                labels[name].update(pc.unique(values.drop_null()).to_pylist())
-    return {
-        name: ColumnContents(nulls[name], longest.get(name, 0), frozenset(labels.get(name, ())))
-        for name in {*counted, *read}
-    }
 
 
 def _found_elsewhere(connection: Connection, missing: Sequence[EntityRecord]) -> list[Problem]:

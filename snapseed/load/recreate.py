@@ -71,6 +71,7 @@ def drop_database(project: Project, environment: Environment, *, consent: bool =
 
 
 def _require_disposable(connection: Connection, identity: Identity, environment: Environment, *, consent: bool) -> None:
+    """Raise `RefusedError` for a database whose contents may not be dropped."""
     if identity.database in _MAINTENANCE:
         raise RefusedError(
             "this is a maintenance database of the server, which is never dropped",

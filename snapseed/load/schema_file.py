@@ -143,6 +143,7 @@ def _roles(entry: Entry) -> list[str]:
 
 
 def _error(exc: psycopg.Error, schema: Schema, major: int) -> SnapseedError:
+    """What a failure of the file means, with the line."""
     text = schema.text
     message = exc.diag.message_primary or ""
     if isinstance(exc, errors.FeatureNotSupported) and "transaction" in message:

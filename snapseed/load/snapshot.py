@@ -174,6 +174,7 @@ def _holds_snapshot(session: LoadSession) -> bool:
 
 
 def _check_files(snapshot: Snapshot, request: LoadRequest, listener: Listener) -> None:
+    """Compare the files with the manifest, as far as that is not done while they are read."""
     with phase(listener, "checking files"):
         # Which parents are loaded as well is not known yet.
         only = [] if request.with_parents else [entity.name for entity in snapshot.manifest.chosen(request.only)]

@@ -9,7 +9,7 @@ import ast
 import random
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice, product
@@ -20,11 +20,13 @@ from snapseed.generate.words import WORDS, words_of
 from snapseed.postgres.facts import ColumnFacts
 from snapseed.scaffold.conditions import Limits
 from snapseed.scaffold.expressions import NOW
-from snapseed.scaffold.names import hints, singular, suggests
+from snapseed.scaffold.names import CODED_LOOKUPS, LOOKUPS, hints, singular, suggests
 from snapseed.scaffold.statistics import ColumnStatistics
 from snapseed.snapshot.types import ColumnType, Family
 
 NUMBER = "number"
+# The state of a column in a row of several: whatever its own draw gives.
+DRAWN = "(drawn)"
 _PLACEHOLDER = re.compile(r"\{(?=(own|rows|entity):|local\})")
 _PLACE = re.compile(r"\{([^}]*)\}")
 _NUMBER = re.compile(NUMBER + r"(?:/(?P<by>\d+))?(?:%(?P<rest>\d+))?(?::(?P<width>\d+))?")
@@ -38,6 +40,8 @@ _SOME = 3
 _ANY_UNIQUE = ("{WORDS}-{number}", "{WORDS}{number}", "{number}", "a{number}", "A{number}")
 # One of these may satisfy a check that nothing else does.
 _ANY = ("a", "A", "1", "")
+# Lookups up to this size list their names one by one, so that people can edit them.
+_MOST_LISTED = 8
 # Digits of a key's number, with leading zeros.
 _KEY_DIGITS = 9
 # A run of this many digits in a pattern has room for the row number.
@@ -233,6 +237,35 @@ def templated(wanted: Wanted, template: str) -> Draw:
     examples = tuple("".join(values) for values in islice(product(*(some for _, some in parts)), _MOST_EXAMPLES))
     is_unique = any(name.startswith(NUMBER) for name in names)
     return Draw(" + ".join(code for code, _ in parts), examples, is_unique)
+
+
+def names_of_rows(wanted: Wanted, count: int, key_length: int | None) -> Iterator[Draw]:
+    """The names, or the codes, of the rows of a lookup, one for each row; in the order of the key's codes if it has such.
+
+    Not if the column has a list of values: of an enum, a check, or the source.
+    """
+    is_text = wanted.kind.family in {Family.TEXT, Family.CHARACTER}
+    is_known = wanted.statistics is not None and bool(wanted.statistics.common)
+    if not count or not is_text or is_known or wanted.column.labels or wanted.limits.allowed is not None:
+        return
+    table = words_of(wanted.table)
+    last, title = singular(table.rpartition("_")[2]), singular(table).replace("_", " ").capitalize()
+    coded = CODED_LOOKUPS.get(singular(table)) or CODED_LOOKUPS.get(last, [])
+    names = LOOKUPS.get(last) or tuple(f"{title} {number}" for number in range(1, _MOST_LISTED + 1))
+    codes = names if last == "currency" else tuple(sorted(name.replace(" ", "_").lower() for name in names))
+    if count <= len(coded):
+        rows = sorted(coded[:count], key=lambda row: _code(row, key_length))
+        names, codes = tuple(row[-1] for row in rows), tuple(_code(row, wanted.length) for row in rows)
+    is_code = wanted.is_key or suggests("code", wanted.name)
+    is_label = suggests("label", wanted.name) or words_of(wanted.name) in {table, last}
+    values = (codes if is_code else names)[:count]
+    if (is_code or is_label) and len(set(values)) == count:
+        yield Draw(f"[{', '.join(map(quoted, values))}]", values, is_unique=True, is_whole=True)
+
+
+def _code(row: Sequence[str], length: int | None) -> str:
+    """The code of a row that fills a column of this length, or its first one. The last text is the name."""
+    return next((code for code in row[:-1] if len(code) == length), row[0])
 
 
 def _place(wanted: Wanted, name: str, *, is_only: bool) -> tuple[str, tuple[str, ...]]:

@@ -12,13 +12,12 @@ from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 
 from snapseed.generate.words import WORDS
-from snapseed.scaffold.combinations import DRAWN
+from snapseed.scaffold.arrange.sizes import STEPS, divided
 from snapseed.scaffold.conditions import MOMENTS
-from snapseed.scaffold.draws import Draw, Wanted, literal, quoted, text_draws
+from snapseed.scaffold.draws import DRAWN, Draw, Wanted, literal, quoted, text_draws
 from snapseed.scaffold.draws_by_type import NUMBERS, finish_of, finish_of_number
 from snapseed.scaffold.names import hints
 from snapseed.scaffold.schema import Table
-from snapseed.scaffold.sizes import STEPS, divided
 from snapseed.scaffold.statistics import ColumnStatistics
 from snapseed.snapshot.types import INTEGERS, Family
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from itertools import chain, cycle, islice
 from uuid import UUID
 
+from snapseed.scaffold.arrange.sizes import elements_of
 from snapseed.scaffold.conditions import MOMENTS, Bound, Limits
 from snapseed.scaffold.draws import (
     NUMBER,
@@ -24,7 +25,6 @@ from snapseed.scaffold.draws import (
     text_draws,
 )
 from snapseed.scaffold.names import TYPES, UNIQUE_TYPES, hints, singular, suggests
-from snapseed.scaffold.sizes import elements_of
 from snapseed.snapshot.types import INTEGERS, ColumnType, Family
 
 _FLOATS = {Family.REAL, Family.DOUBLE}

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from psycopg import sql
 
-from snapseed.load.plan.shares import ParallelPlan
+from snapseed.load.plan import ParallelPlan
 from snapseed.postgres.connect import Connection
 
 
@@ -46,4 +46,5 @@ def attach_partitions(connection: Connection, plan: ParallelPlan) -> None:
 
 
 def _run(connection: Connection, statements: Iterable[sql.Composed]) -> None:
+    """Send statements together."""
     connection.execute(sql.SQL("; ").join(statements))

@@ -88,6 +88,7 @@ def stage_over(session: Session, task: StagePart, listener: Listener = ignore) -
 
 
 def _carry_out(session: Session, task: StagePart, listener: Listener) -> StagedPart:
+    """Do what is asked for, in the order of the task's fields."""
     for statement in task.create:
         session.execute(statement.encode())
     copied = None

@@ -23,8 +23,7 @@ from snapseed.events import Advanced, Event, Note
 from snapseed.load.copy import EntityLoad
 from snapseed.load.outcome import CopyStarted
 from snapseed.load.partitions.part import StagedPart, StagePart, stage_over, stage_part
-from snapseed.load.plan import LoadPlan, Setting, TablePlan
-from snapseed.load.plan.shares import ParallelPlan, Share
+from snapseed.load.plan import LoadPlan, ParallelPlan, Setting, Share, TablePlan
 from snapseed.load.prepare import LoadSession
 from snapseed.postgres import locks, query
 from snapseed.postgres.connect import Connection, Session, Target, connected, opened
@@ -146,6 +145,7 @@ def _carried_out(session: LoadSession, tasks: Sequence[StagePart]) -> list[Stage
     copied: dict[str, int] = {}
 
     def progress(task: str, rows: int) -> Advanced:
+        """How many rows all tasks together have copied."""
         copied[task] = rows
         return Advanced(entity.name, sum(copied.values()), entity.rows)
 
@@ -161,7 +161,10 @@ def _carried_out(session: LoadSession, tasks: Sequence[StagePart]) -> list[Stage
         watches = {each: stack.enter_context(watching(tasks[0].target, each, session.listener)) for each in own}
 
         def carry_out(task: StagePart, connection: Session, stop: threading.Event) -> StagedPart:
+            """Carry out a task; another that fails stops it."""
+
             def tell(event: Event) -> None:
+                """Tell the rows of all tasks in place of those of this one."""
                 if stop.is_set():
                     raise CancelledError
                 if isinstance(event, Advanced):
@@ -246,6 +249,7 @@ def _routing(parallel: ParallelPlan) -> Iterator[str]:
 
 
 def _files(share: Share) -> str:
+    """The files of a share, for a message."""
     paths = [part.file.path for part in share.slices]
     return "no file" if not paths else paths[0] if len(paths) == 1 else f"{paths[0]} to {paths[-1]}"
 

@@ -6,14 +6,16 @@ the database.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from uuid import UUID
 
+import pyarrow as pa
 from msgspec import UNSET, UnsetType
 
-from snapseed.load.plan.shares import ParallelPlan, Slice
-from snapseed.load.request import LoadRequest, Mode
+from snapseed.load.request import Mode
 from snapseed.load.restore import Restoration
 from snapseed.postgres.facts import (
     ConstraintFacts,
@@ -28,10 +30,13 @@ from snapseed.postgres.facts import (
 )
 from snapseed.postgres.fit import Problem
 from snapseed.postgres.guard import Identity
-from snapseed.postgres.partitions import TreeFacts
+from snapseed.postgres.partitions import PartitionFacts, TreeFacts
 from snapseed.postgres.provenance import FilledTable
-from snapseed.snapshot.manifest import CaptureRecord, EntityRecord
+from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, PartFile
 from snapseed.snapshot.types import ColumnType
+
+# A key that Python orders as PostgreSQL does.
+Bound = int | UUID
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,11 @@ class RowChanges:
     moved: int = 0
     columns: frozenset[str] = frozenset()
     as_text: frozenset[str] = frozenset()
+
+    @property
+    def rows(self) -> int:
+        """All rows that are changed; a moved one counts twice."""
+        return self.deleted + self.updated + self.inserted
 
     @property
     def commands(self) -> frozenset[str]:
@@ -161,6 +171,60 @@ class ChildPlan(EmptiedTable):
 
 
 @dataclass(frozen=True)
+class Slice:
+    """Some rows of a file, in key order: its chunks from `first` up to `end`, and of them those with keys in bounds.
+
+    `key` is the column that is compared: at least `low` and below `high`, of which None is no bound.
+    """
+
+    file: PartFile
+    first: int
+    end: int
+    key: str = ""
+    low: Bound | None = None
+    high: Bound | None = None
+
+    @property
+    def rows(self) -> int:
+        """The rows of these chunks."""
+        return sum(chunk.rows for chunk in self.file.chunks[self.first : self.end])
+
+    def cut(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows of a batch that are within the bounds. They lie beside each other, since the keys are in order."""
+        if self.low is None and self.high is None:
+            return batch
+        column = batch.column(self.key)
+        start, stop = (
+            edge if bound is None else bisect_left(range(len(column)), bound, key=lambda row: column[row].as_py())
+            for edge, bound in ((0, self.low), (len(column), self.high))
+        )
+        return batch.slice(start, max(0, stop - start))
+
+
+@dataclass(frozen=True)
+class Share:
+    """Rows that one task copies: those of one partition or, without one, rows that the server has to distribute."""
+
+    slices: tuple[Slice, ...]
+    partition: PartitionFacts | None = None
+
+
+@dataclass(frozen=True)
+class ParallelPlan:
+    """How a partitioned table is filled over several connections, before the last transaction.
+
+    `routed`: the server finds the partition of each row, in a staging table that is partitioned in the same way.
+    `referenced`: foreign keys of other tables refer to the table.
+    """
+
+    tree: TreeFacts
+    connections: int
+    shares: tuple[Share, ...]
+    routed: bool
+    referenced: bool
+
+
+@dataclass(frozen=True)
 class TablePlan(EmptiedTable):
     """What happens to a table that is loaded.
 
@@ -217,128 +281,8 @@ class LoadPlan:
     recreate: bool = False
     dropped: tuple[TableName, ...] = ()
     restoration: Restoration = field(default_factory=Restoration)
-    capture: CaptureRecord | UnsetType = UNSET
 
     @property
     def rows(self) -> int:
         """Rows to load."""
         return sum(table.entity.rows for table in self.tables)
-
-
-@dataclass(frozen=True)
-class TableSet:
-    """What the choices for one table depend on beyond its own facts: the other tables of the load, and the request.
-
-    `tables` are in load order, by oid. `truncated` are emptied by TRUNCATE; `truncatable` are those that would be if
-    the role were granted TRUNCATE on the tables that it cannot empty at all. `logged` says by oid why a table cannot
-    become unlogged. `stores_uncompressed`: the server has only the slow way to compress long values, so avoid it.
-    `changes` are those of a repair, by oid.
-    """
-
-    request: LoadRequest
-    rebuild_rows: int
-    tables: Mapping[int, tuple[EntityRecord, TableFacts]]
-    truncated: frozenset[int]
-    truncatable: frozenset[int]
-    logged: Mapping[int, str]
-    stores_uncompressed: bool
-    restoration: Restoration
-    changes: Mapping[int, RowChanges]
-
-    @classmethod
-    def of(
-        cls, entities: Sequence[EntityRecord], prepared: Prepared, request: LoadRequest, rebuild_rows: int
-    ) -> TableSet:
-        """The tables of `entities`, which are in load order."""
-        tables = {prepared.facts[entity.name].oid: (entity, prepared.facts[entity.name]) for entity in entities}
-        emptied = {facts.oid: facts for facts in [*(facts for _, facts in tables.values()), *prepared.children]}
-        if request.mode is not Mode.REPLACE:
-            emptied = {}
-        allowed = {oid for oid, facts in emptied.items() if "TRUNCATE" in facts.privileges}
-        helpless = {oid for oid, facts in emptied.items() if not facts.privileges & {"TRUNCATE", "DELETE"}}
-        truncated = _closed(emptied, allowed)
-        truncatable = _closed(emptied, allowed | helpless)
-        return cls(
-            request,
-            rebuild_rows,
-            tables,
-            truncated,
-            truncatable,
-            _logged(tables, truncated),
-            stores_uncompressed=prepared.is_embedded and prepared.compression == "pglz",
-            restoration=prepared.restoration,
-            changes={prepared.facts[name].oid: changes for name, changes in prepared.changes.items()},
-        )
-
-    def deletes_from(self, facts: TableFacts) -> bool:
-        """Whether the table is emptied by DELETE, also if the role still needs a grant for that."""
-        if self.request.mode is not Mode.REPLACE or facts.oid in self.truncated:
-            return False
-        return "DELETE" in facts.privileges or facts.oid not in self.truncatable
-
-    def commands(self, facts: TableFacts) -> frozenset[str]:
-        """The commands other than COPY and TRUNCATE that change rows of the table."""
-        if self.request.mode is Mode.UPSERT:
-            return frozenset({"INSERT", "UPDATE"})
-        deletes = frozenset({"DELETE"}) if self.deletes_from(facts) else frozenset[str]()
-        return self.changes.get(facts.oid, RowChanges()).commands | deletes
-
-    def is_later(self, key: ForeignKeyFacts, than: int) -> bool:
-        """Whether the table that `key` refers to is loaded after table `than`."""
-        order = list(self.tables)
-        return any(order.index(oid) > order.index(than) for oid in key.targets & self.tables.keys())
-
-
-def referenced_first(tables: Sequence[TableFacts]) -> list[TableFacts]:
-    """Each table once, after those of `tables` that it refers to. In a cycle, the given order decides."""
-    by_oid = {facts.oid: facts for facts in tables}
-    ordered: list[TableFacts] = []
-    visited: set[int] = set()
-
-    def visit(facts: TableFacts) -> None:
-        if facts.oid in visited:
-            return
-        visited.add(facts.oid)
-        for key in facts.foreign_keys:
-            for oid in key.targets & by_oid.keys():
-                visit(by_oid[oid])
-        ordered.append(facts)
-
-    for facts in tables:
-        visit(facts)
-    return ordered
-
-
-def _closed(tables: Mapping[int, TableFacts], allowed: set[int]) -> frozenset[int]:
-    """Those of `allowed` that one TRUNCATE may name: every table that refers to one of them is among them."""
-    truncated = set(allowed)
-    while blocked := {
-        oid for oid in truncated if not all(other.is_among(truncated) for other in tables[oid].referenced_by)
-    }:
-        truncated -= blocked
-    return frozenset(truncated)
-
-
-def _logged(tables: Mapping[int, tuple[EntityRecord, TableFacts]], truncated: frozenset[int]) -> dict[int, str]:
-    """Why tables stay logged: by themselves, or because a logged table must not refer to an unlogged one."""
-    logged: dict[int, str] = {}
-    for oid, (_, facts) in tables.items():
-        if facts.kind != "r":
-            logged[oid] = "it is partitioned"
-        elif facts.citus:
-            logged[oid] = f"it is a {facts.citus} table of Citus"
-        elif not facts.owned:
-            logged[oid] = "the role does not own it"
-        elif oid not in truncated:
-            logged[oid] = "it is not truncated"
-        elif facts.is_published:
-            logged[oid] = "it is published"
-    while blocked := {
-        oid: f"{other.name} refers to it and stays logged"
-        for oid, (_, facts) in tables.items()
-        if oid not in logged
-        for other in facts.referenced_by
-        if other.is_among(logged) or not other.is_among(tables)
-    }:
-        logged.update(blocked)
-    return logged

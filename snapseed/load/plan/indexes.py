@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from snapseed.load.plan import RowChanges, TableSet
+from snapseed.load.plan import RowChanges
+from snapseed.load.plan.table_set import TableSet
 from snapseed.load.request import Mode
 from snapseed.postgres.facts import ForeignKeyFacts, IndexFacts, TableFacts
 from snapseed.postgres.fit import Problem, problem
@@ -87,6 +88,7 @@ def _dropped_indexes(oid: int, load: TableSet) -> Iterator[IndexFacts]:
 
 
 def _in_the_way(key: ForeignKeyFacts, facts: TableFacts, load: TableSet) -> str | None:
+    """Why the key has to be dropped, even if nothing else is."""
     if key.is_checked and (why := _broken_meanwhile(key, facts, load)):
         return why
     if key.references in load.tables and any(

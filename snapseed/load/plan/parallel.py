@@ -1,28 +1,35 @@
-"""Decide which partitioned tables are filled over several connections, and for all others say why not."""
+"""Decide which partitioned tables are filled over several connections, and how their rows are shared out to these.
+
+For all other tables the plan says why not.
+"""
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from itertools import groupby
+from uuid import UUID
 
-from snapseed.load.plan import Prepared, TableSet
+from snapseed.load.plan import Bound, ParallelPlan, Prepared, Share, Slice
 from snapseed.load.plan.indexes import keys_to_defer
-from snapseed.load.plan.shares import ParallelPlan, shares_by_bounds, shares_by_size
+from snapseed.load.plan.table_set import TableSet
 from snapseed.load.request import LoadSettings, Mode
 from snapseed.postgres.facts import TableFacts
-from snapseed.postgres.partitions import TreeFacts
-from snapseed.snapshot.manifest import EntityRecord
+from snapseed.postgres.partitions import PartitionFacts, TreeFacts
+from snapseed.snapshot.manifest import EntityRecord, FirstKey, KeyValue
+from snapseed.snapshot.types import INTEGERS, Family
 
+_Read = type[int] | type[UUID]
+_Range = tuple[Bound | None, Bound | None]
+_RANGE = re.compile(r"FOR VALUES FROM \((.+)\) TO \((.+)\)")
 # For a table whose rows the server distributes: so many shares for each connection even out their unequal cost.
 _SHARES_EACH = 4
 
 
-@dataclass(frozen=True)
-class Way:
-    """How a table is filled: over several connections as `parallel` says, or over one. `reasons` say why, if asked."""
-
-    parallel: ParallelPlan | None = None
-    reasons: tuple[str, ...] = ()
+# How a table is filled: over several connections as it says, or over one; and the reasons, if several were asked for.
+Way = tuple[ParallelPlan | None, tuple[str, ...]]
 
 
 def choose_ways(
@@ -30,7 +37,7 @@ def choose_ways(
 ) -> dict[str, Way]:
     """The way of each entity. All tables that are filled in parallel have to fit into the server's lock table."""
     if prepared.connections == 1:
-        return {entity.name: Way() for entity in entities}
+        return {entity.name: (None, ()) for entity in entities}
     ways: dict[str, Way] = {}
     locks = 0
     for entity in entities:
@@ -44,14 +51,16 @@ def choose_ways(
                     f"the last transaction would take about {locks + needed:,} locks, and the server has room for"
                     f" {tree.lock_room:,}: raise max_locks_per_transaction"
                 )
-        if obstacle is not None or tree is None:
-            ways[entity.name] = Way(reasons=(f"filled over one connection: {obstacle}",))
-        else:
-            ways[entity.name] = _in_parallel(entity, facts, tree, prepared.connections)
+        ways[entity.name] = (
+            (None, (f"filled over one connection: {obstacle}",))
+            if obstacle is not None or tree is None
+            else _in_parallel(entity, facts, tree, prepared.connections)
+        )
     return ways
 
 
 def _in_parallel(entity: EntityRecord, facts: TableFacts, tree: TreeFacts, connections: int) -> Way:
+    """Each partition gets its rows by its bounds if there is one for each connection, or else from the server."""
     shares = shares_by_bounds(entity, tree) if len(tree.partitions) >= connections else None
     routed = shares is None
     if shares is None:
@@ -62,7 +71,7 @@ def _in_parallel(entity: EntityRecord, facts: TableFacts, tree: TreeFacts, conne
         "old partitions are dropped and new ones attached in the last transaction; readers see the old rows until then",
         *(("no FREEZE: the server distributes the rows",) if routed else ("FREEZE: each partition is a new table",)),
     )
-    return Way(ParallelPlan(tree, connections, shares, routed, bool(facts.referenced_by)), reasons)
+    return ParallelPlan(tree, connections, shares, routed, bool(facts.referenced_by)), reasons
 
 
 def _obstacles(
@@ -87,3 +96,76 @@ def _obstacles(
     yield from (f"the snapshot lacks its identity column {name}" for name in tree.identity if name not in names)
     yield from (f"foreign key {key.name} refers to later rows" for key in keys_to_defer(facts, load))
     yield from (f"its constraint {found.name} is not validated" for found in load.restoration.postponed(facts.oid))
+
+
+def shares_by_bounds(entity: EntityRecord, tree: TreeFacts) -> tuple[Share, ...] | None:
+    """For each partition its rows, which lie together in a snapshot in key order; None if they do not.
+
+    They do if the table is partitioned by ranges of the first column of its key, an integer or a uuid.
+    """
+    key = entity.key_columns[0] if entity.key_columns else None
+    if key is None or tree.divided_by != f"RANGE ({key.name})" or len({found.parent for found in tree.partitions}) > 1:
+        return None
+    family = key.kind().family
+    if key.kind().is_array or family not in {*INTEGERS, Family.UUID}:
+        return None
+    read: _Read = int if family in INTEGERS else UUID
+    ranges = {found: _bounds(found, read) for found in tree.partitions if not found.defaults}
+    chunks = [(file, number) for file in entity.files for number in range(len(file.chunks))]
+    firsts = [read(str(key_of(chunk.first_key))) for chunk in entity.chunks]
+
+    def within(low: Bound | None, high: Bound | None) -> Iterator[Slice]:
+        """The chunks that may hold such rows, file by file."""
+        # Rows with the key `low` may begin in the chunk before.
+        start = 0 if low is None else max(0, bisect_left(firsts, low) - 1)
+        stop = len(firsts) if high is None else bisect_left(firsts, high)
+        for _, group in groupby(chunks[start:stop], key=lambda chunk: chunk[0].path):
+            (file, first), *others = group
+            yield Slice(file, first, first + 1 + len(others), key.name, low, high)
+
+    shares = [Share(tuple(within(*bounds)), found) for found, bounds in ranges.items()]
+    gaps = list(_gaps(list(ranges.values())))
+    rest = [found for found in tree.partitions if found.defaults]
+    return (*shares, *(Share(tuple(part for gap in gaps for part in within(*gap)), found) for found in rest))
+
+
+def shares_by_size(entity: EntityRecord, rows: int) -> tuple[Share, ...]:
+    """Shares of about so many rows, each of chunks that follow each other."""
+    shares: list[list[Slice]] = [[]]
+    size = 0
+    for file in entity.files:
+        for number in range(len(file.chunks)):
+            if size >= rows:
+                shares.append([])
+                size = 0
+            size += file.chunks[number].rows
+            last = shares[-1][-1] if shares[-1] else None
+            if last is not None and last.file is file:
+                shares[-1][-1] = replace(last, end=number + 1)
+            else:
+                shares[-1].append(Slice(file, number, number + 1))
+    return tuple(Share(tuple(slices)) for slices in shares if slices)
+
+
+def key_of(key: FirstKey) -> KeyValue:
+    """The first column of a key."""
+    return key[0] if isinstance(key, tuple) else key
+
+
+def _bounds(partition: PartitionFacts, read: _Read) -> _Range:
+    """The range of one column that a partition is for, as the server prints it."""
+    found = _RANGE.fullmatch(partition.bound)
+    assert found is not None
+    low, high = (None if text in {"MINVALUE", "MAXVALUE"} else read(text.strip("'")) for text in found.groups())
+    return low, high
+
+
+def _gaps(ranges: Sequence[_Range]) -> Iterator[_Range]:
+    """What lies before, between and after ranges that do not overlap."""
+    end: Bound | None = None
+    for low, high in sorted(ranges, key=lambda bounds: (bounds[0] is not None, bounds[0])):
+        if low is not None and low != end:
+            yield end, low
+        end = high
+    if not ranges or end is not None:
+        yield end, None

@@ -9,8 +9,9 @@ from msgspec import UNSET, UnsetType
 from psycopg import sql
 
 from snapseed.errors import SchemaError, UsageError
-from snapseed.load.plan import ColumnContents, Prepared, TableSet
+from snapseed.load.plan import ColumnContents, Prepared
 from snapseed.load.plan.indexes import deferral_problems
+from snapseed.load.plan.table_set import TableSet
 from snapseed.load.request import Mode
 from snapseed.postgres.facts import ColumnFacts, ForeignKeyFacts, ServerFacts, TableFacts, TableName
 from snapseed.postgres.fit import (
@@ -75,22 +76,14 @@ def schema_error(
     problems = list(dict.fromkeys(problems))
     remedies = list(dict.fromkeys(found.remedy for found in problems if found.remedy))
     if capture is UNSET:
-        anew, agree = (
-            "or, if the tables come from a schema file that has changed, create all of them again",
-            "the generators",
-        )
-        steps = [
-            f"change the generators, and run `snapseed generate {environment}` again:",
-            *remedies,
-            f"{anew}: snapseed load {environment} --recreate",
-        ]
+        agree, anew = "the generators", "or, if the tables come from a schema file that has changed, create all of them"
+        first = [f"change the generators, and run `snapseed generate {environment}` again:", *remedies]
+        steps = [*first, f"{anew} again: snapseed load {environment} --recreate"]
     else:
-        anew, agree = "create all tables again, with the schema of the capture", "the source"
-        steps = (
-            [f"{anew}: snapseed load {environment} --recreate"]
-            if capture.schema
-            else ["capture again, with the schema"]
-        )
+        agree, anew = "the source", "create all tables again, with the schema of the capture"
+        steps = [f"{anew}: snapseed load {environment} --recreate"]
+        if not capture.schema:
+            steps = ["capture again, with the schema"]
     steps = steps if remedies else []
     if fixes := list(dict.fromkeys(found.fix for found in problems if found.fix)):
         how_much = "it" if all(found.fix for found in problems) else "some of it"
@@ -166,16 +159,11 @@ def _column_problems(entity: EntityRecord, column: Column, found: ColumnFacts) -
     name = table_name(entity)
     place, names = f"{name}.{column.name}", (name.identifier(), sql.Identifier(column.name))
     if found.generated:
-        text, remedy = (
-            f"{place} is a generated column, which takes no values",
-            f"leave {column.name} out of {entity.name}",
-        )
-        yield Problem(text, remedy=remedy)
+        text = f"{place} is a generated column, which takes no values"
+        yield Problem(text, remedy=f"leave {column.name} out of {entity.name}")
     elif _holds_less(type_of(found), column.kind()):
-        text, fix = (
-            f"{place} is {found.type}, less than {column.type}",
-            None if found.is_used else f"{_ALTER} TYPE {{}}",
-        )
+        fix = None if found.is_used else f"{_ALTER} TYPE {{}}"
+        text = f"{place} is {found.type}, less than {column.type}"
         yield problem(text, fix, *names, column.type, remedy=declare(entity, found))
 
 
@@ -186,11 +174,8 @@ def _content_problems(
     name = table_name(entity)
     place, names = f"{name}.{column.name}", (name.identifier(), sql.Identifier(column.name))
     if found.not_null and seen.nulls:
-        text, remedy = (
-            f", and NULL in {seen.nulls:,} rows of the snapshot",
-            f"draw no NULL for {entity.name}.{column.name}",
-        )
-        yield _not_null(name, found, text, remedy)
+        text = f", and NULL in {seen.nulls:,} rows of the snapshot"
+        yield _not_null(name, found, text, f"draw no NULL for {entity.name}.{column.name}")
     limit = text_limit(column, found)
     if limit is not None and seen.longest > limit:
         text = f"{place} is {found.type}, and the snapshot's longest value has {seen.longest} characters"
@@ -280,6 +265,7 @@ def _changes_refused(facts: TableFacts, load: TableSet) -> Iterator[Problem]:
 
 
 def _row_security(facts: TableFacts, name: TableName, consequence: str) -> Iterator[Problem]:
+    """A policy that hides rows from this role."""
     if facts.row_security:
         text = f"row-level security of {name} applies to this role, so {consequence}: load as the table's owner"
         yield Problem(f"{text} or as a role with BYPASSRLS")

@@ -14,12 +14,11 @@ from snapseed.load.plan import (
     Prepared,
     Setting,
     TablePlan,
-    TableSet,
-    referenced_first,
 )
 from snapseed.load.plan.indexes import choose_rebuild, keys_to_defer
 from snapseed.load.plan.parallel import Way, choose_ways
 from snapseed.load.plan.requirements import refused_upserts, require_loadable
+from snapseed.load.plan.table_set import TableSet, referenced_first
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.postgres.facts import RuleFacts, TableFacts, TriggerFacts
 from snapseed.postgres.fit import not_compared, type_of
@@ -68,6 +67,8 @@ def plan_load(
 
 
 def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet, way: Way) -> TablePlan:
+    """Everything about one table, choice by choice."""
+    parallel, way_reasons = way
     columns = tuple(_plan_column(column, facts) for column in entity.columns)
     binary, format_reason = _choose_format(columns, facts)
     empty_by, empty_reason = _choose_emptying(facts, load)
@@ -104,8 +105,8 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet, way: Wa
         reasons=(
             format_reason,
             empty_reason,
-            *way.reasons,
-            *([] if way.parallel else [_freeze_reason(facts, freeze=freeze)]),
+            *way_reasons,
+            *([] if parallel else [_freeze_reason(facts, freeze=freeze)]),
             *unlogged_reasons,
             *storage_reasons,
             *rebuild_reasons,
@@ -120,12 +121,13 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet, way: Wa
             ),
         ),
         defers=bool(deferred),
-        parallel=way.parallel,
+        parallel=parallel,
         not_compared=not_compared(entity, facts),
     )
 
 
 def _plan_child(facts: TableFacts, load: TableSet, rows: int | None) -> ChildPlan:
+    """A table outside the load, which is only emptied."""
     empty_by, reason = _choose_emptying(facts, load)
     triggers, rules, off_reasons = _choose_off(facts, rules=facts.owned and empty_by is Emptying.DELETE)
     return ChildPlan(facts.name, empty_by, triggers, rules, reasons=(reason, *off_reasons), rows=rows)
@@ -145,6 +147,7 @@ def _choose_emptying(facts: TableFacts, load: TableSet) -> tuple[Emptying, str]:
 
 
 def _choose_settings(prepared: Prepared) -> tuple[Setting, ...]:
+    """The server's settings for the duration of the load."""
     settings = []
     if prepared.compression == "lz4":
         reason = "compresses long values at a fraction of the cost of pglz; PostgreSQL reads both"
@@ -173,6 +176,7 @@ def _choose_storage(entity: EntityRecord, facts: TableFacts, load: TableSet) -> 
 
 
 def _plan_column(column: Column, facts: TableFacts) -> ColumnPlan:
+    """How a column of the snapshot gets into that of the table."""
     found = facts.column(column.name)
     assert found is not None
     return ColumnPlan(column.name, column.kind(), type_of(found) or column.kind(), found.element_oid)
@@ -186,6 +190,7 @@ def _choose_format(columns: Sequence[ColumnPlan], facts: TableFacts) -> tuple[bo
 
 
 def _is_binary(column: ColumnPlan, facts: TableFacts) -> bool:
+    """Whether there is an encoder for its binary form."""
     if column.kind.has_binary_form:
         # The table's type may be citext or another type of an extension, whose binary form we do not know.
         return column.target.has_binary_form
@@ -196,6 +201,7 @@ def _is_binary(column: ColumnPlan, facts: TableFacts) -> bool:
 
 
 def _freeze_reason(facts: TableFacts, *, freeze: bool) -> str:
+    """Why COPY freezes the rows, or does not."""
     if freeze:
         return "FREEZE: truncated in this transaction, so its pages need no later vacuum"
     if facts.citus:
@@ -220,6 +226,7 @@ def _choose_off(facts: TableFacts, *, rules: bool) -> tuple[tuple[TriggerFacts, 
     """The triggers, and with `rules` the rules, that are off during the load."""
 
     def listed(triggers: Iterable[TriggerFacts]) -> str:
+        """Their names, with the table of those that belong to a partition."""
         own = (facts.schema, facts.table)
         return ", ".join(
             trigger.name if (trigger.schema, trigger.table) == own else f"{trigger.name} of {trigger.table}"

@@ -13,15 +13,15 @@ from uuid import UUID
 import numpy as np
 
 from snapseed.generate.draws.unique import text_keys
-from snapseed.generate.words import WORDS, words_of
-from snapseed.scaffold.conditions import MOMENTS, Bound, Limits, Order, few_values
-from snapseed.scaffold.draws import Draw, Wanted, choice, literal, quoted
+from snapseed.generate.words import WORDS
+from snapseed.scaffold.conditions import MOMENTS, Bound, Limits, Order
+from snapseed.scaffold.decide.sources import Sources, leave
+from snapseed.scaffold.draws import Draw, Wanted, choice, literal, names_of_rows, quoted
 from snapseed.scaffold.draws_by_statistics import learned
 from snapseed.scaffold.draws_by_type import NUMBERS, draws_of, number_range
 from snapseed.scaffold.expressions import NOW
-from snapseed.scaffold.names import CODED_LOOKUPS, LOOKUPS, ordered_by_name, singular, suggests
+from snapseed.scaffold.names import ordered_by_name, suggests
 from snapseed.scaffold.schema import Table
-from snapseed.scaffold.sources import Sources, leave
 from snapseed.snapshot.types import INTEGERS, Family
 
 # What must come after something else in the row comes at most this many days later.
@@ -35,8 +35,6 @@ _OFTEN = 0.1
 _NEARLY_ALWAYS = 0.95
 # The correlation from which on the rows of a column are in its order.
 _IN_ORDER = 0.9
-# Lookups up to this size list their names one by one, so that people can edit them.
-_MOST_LISTED = 8
 _TEXTS = {Family.TEXT, Family.CHARACTER}
 _PEOPLE = {"first_name": WORDS["FIRST_NAMES"], "last_name": WORDS["LAST_NAMES"]}
 
@@ -275,10 +273,12 @@ def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
     if family is Family.BYTEA and name in sources.nullable and not wanted.is_unique:
         return
     is_whole_key = sources.place.key == (name,)
-    listed = few_values(wanted.column, sources.conditions) if wanted.is_unique else ()
-    if listed and sources.place.rows == len(listed):
+    if place := sources.place.combined.get(name):
+        listed = sources.conditions.listed[name]
         values = tuple(int(value) if isinstance(value, Decimal) else value for value in listed)
-        yield Draw(f"[{', '.join(map(literal, values))}]", values, is_unique=True, is_whole=True)
+        code = f"[{', '.join(map(literal, values))}]"
+        code = code if wanted.is_unique else f"pl.Series({code}).gather({place})"
+        yield Draw(code, values, is_unique=True, is_whole=True)
     elif is_whole_key and family is Family.UUID:
         yield Draw("rows.key()", (str(UUID(int=1)),), is_unique=True)
     elif is_whole_key and family in INTEGERS:
@@ -288,18 +288,21 @@ def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
         yield Draw("rows.key()", tuple(keys), is_unique=True)
         yield from draws_of(wanted)
     elif name in sources.by_position:
-        yield _by_position(wanted, sources.by_position[name], in_key=name in sources.place.key)
+        yield _by_position(sources, wanted, sources.by_position[name])
     else:
         is_text = family in _TEXTS or (wanted.limits.max_length is not None and family is not Family.BYTEA)
-        for draw in chain(_listed(sources, wanted), learned(wanted), draws_of(wanted)):
+        key = sources.table.kind(sources.place.key[0])
+        named = names_of_rows(wanted, sources.place.rows or 0, (*key.modifiers, None)[0])
+        for draw in chain(named, learned(wanted), draws_of(wanted)):
             texts = [example for example in draw.examples if isinstance(example, str)] if is_text else []
             is_short = wanted.length is None or all(len(text) <= wanted.length for text in texts)
             if is_short and (draw.is_unique or not wanted.is_unique):
                 yield draw
 
 
-def _by_position(wanted: Wanted, labels: tuple[str, ...], *, in_key: bool) -> Draw:
+def _by_position(sources: Sources, wanted: Wanted, labels: tuple[str, ...]) -> Draw:
     """Another value for each row of the same parent, by its place among them. Keys ascend, and count from one."""
+    in_key = wanted.name in sources.place.key
     if labels:
         code = f"rows.choice({wanted.draw}, [{', '.join(map(quoted, labels))}], distinct=True)"
         return Draw(f"rows.ascending({code})" if in_key else code, labels, is_unique=True)
@@ -318,36 +321,5 @@ def _by_position(wanted: Wanted, labels: tuple[str, ...], *, in_key: bool) -> Dr
     low, first = wanted.limits.low, int(in_key or suggests("counted_from_one", wanted.name))
     if low is not None and isinstance(low.value, Decimal):
         first = int(low.value) + low.strict
-    return Draw(f"rows.positions + {first}" if first else "rows.positions", (first, first + 19), is_unique=True)
-
-
-def _listed(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
-    """The names, or the codes, of the rows of a lookup, one for each row; in the order of the key if that is a code."""
-    count = sources.place.rows
-    is_free = not wanted.column.labels and wanted.limits.allowed is None
-    is_free_text = wanted.kind.family in _TEXTS and not wanted.kind.is_array and is_free
-    is_known = wanted.statistics is not None and bool(wanted.statistics.common)
-    if count is None or not is_free_text or is_known:
-        return
-    table = words_of(sources.table.name)
-    last, title = singular(table.rpartition("_")[2]), singular(table).replace("_", " ").capitalize()
-    coded = CODED_LOOKUPS.get(singular(table)) or CODED_LOOKUPS.get(last, [])
-    names = LOOKUPS.get(last) or tuple(f"{title} {number}" for number in range(1, _MOST_LISTED + 1))
-    codes = names if last == "currency" else tuple(sorted(name.replace(" ", "_").lower() for name in names))
-    if count <= len(coded):
-
-        def code(row: list[str], length: int | None) -> str:
-            """The one that fits best."""
-            return next((part for part in row[:-1] if len(part) == length), row[0])
-
-        length = (*sources.table.kind(sources.place.key[0]).modifiers, None)[0]
-        rows = sorted(coded[:count], key=lambda row: code(row, length))
-        names, codes = tuple(row[-1] for row in rows), tuple(code(row, wanted.length) for row in rows)
-    if wanted.is_key or suggests("code", wanted.name):
-        values = codes[:count]
-    elif suggests("label", wanted.name) or words_of(wanted.name) in {table, last}:
-        values = names[:count]
-    else:
-        return
-    if len(set(values)) == count:
-        yield Draw(f"[{', '.join(map(quoted, values))}]", values, is_unique=True, is_whole=True)
+    last = first + min(MOST_PLACES, int(sources.conditions.room[wanted.name])) - 1
+    return Draw(f"rows.positions + {first}" if first else "rows.positions", (first, last), is_unique=True)

@@ -1,13 +1,18 @@
-"""Which texts of a snapshot a database cannot keep, because its encoding lacks some of their characters."""
+"""What the snapshot's files hold that a table, or the encoding of a database, might refuse."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import psycopg
 import pyarrow as pa
 
+from snapseed.load.plan import ColumnContents
+from snapseed.load.plan.requirements import text_limit
 from snapseed.postgres.connect import Connection
+from snapseed.postgres.facts import TableFacts
 from snapseed.postgres.fit import Problem, table_name
 from snapseed.snapshot.arrow import pc
 from snapseed.snapshot.manifest import EntityRecord
@@ -15,6 +20,38 @@ from snapseed.snapshot.store import Snapshot
 
 # Characters of a text, as its beginning.
 _SHOWN = 60
+
+
+def read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) -> dict[str, ColumnContents]:
+    """The contents of the columns whose values the table might refuse.
+
+    Only values of enums, and of texts that go into a column with a length, are read. The number of NULLs is in the
+    footers of the files.
+    """
+    targets = {column.name: (column, found) for column in entity.columns if (found := facts.column(column.name))}
+    referring = {name for key in facts.foreign_keys for name in key.columns}
+    counted = {name for name, (_, found) in targets.items() if found.not_null or name in referring}
+    enums = {name for name, (_, found) in targets.items() if found.labels}
+    texts = {name for name, (column, found) in targets.items() if text_limit(column, found) is not None}
+    read = sorted(enums | texts)
+    nulls = Counter[str]()
+    longest = dict.fromkeys(texts, 0)
+    labels = {name: set[str]() for name in enums}
+    # Opened once: reading the footer takes most of the time.
+    for part in snapshot.parts(entity, entity.files if counted or read else ()):
+        nulls.update({name: part.null_count(name) for name in counted})
+        numbers = range(len(part.file.chunks) if read else 0)
+        for batch in chain.from_iterable(part.batches(number, read) for number in numbers):
+            for name in texts:
+                longest[name] = max(longest[name], pc.max(pc.utf8_length(batch.column(name))).as_py() or 0)
+            for name in enums:
+                values = batch.column(name)
+                values = pc.list_flatten(values, recursive=True) if pa.types.is_list(values.type) else values
+                labels[name].update(pc.unique(values.drop_null()).to_pylist())
+    return {
+        name: ColumnContents(nulls[name], longest.get(name, 0), frozenset(labels.get(name, ())))
+        for name in {*counted, *read}
+    }
 
 
 def unconvertible_texts(
