@@ -240,10 +240,7 @@ def templated(wanted: Wanted, template: str) -> Draw:
 
 
 def names_of_rows(wanted: Wanted, count: int, key_length: int | None) -> Iterator[Draw]:
-    """The names, or the codes, of the rows of a lookup, one for each row; in the order of the key's codes if it has such.
-
-    Not if the column has a list of values: of an enum, a check, or the source.
-    """
+    """The names, or the codes, of the rows of a lookup, in the order of its key; none if the column has other values."""
     is_text = wanted.kind.family in {Family.TEXT, Family.CHARACTER}
     is_known = wanted.statistics is not None and bool(wanted.statistics.common)
     if not count or not is_text or is_known or wanted.column.labels or wanted.limits.allowed is not None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from itertools import pairwise
+from itertools import compress, pairwise
 
 from snapseed.generate.words import WORDS
 from snapseed.scaffold.arrange.sizes import STEPS, divided
@@ -94,31 +93,25 @@ def sampled(table: Table, states: Mapping[str, Sequence[object]]) -> str:
     return f"rows.sample({quoted(', '.join(states))}, pl.DataFrame({{{', '.join(shown)}}}){how})"
 
 
-def _weights(table: Table, states: Mapping[str, Sequence[object]]) -> tuple[int, ...]:
-    """How often each row of states occurs, so that each column has the shares of the source; empty if none are known.
+def _weights(table: Table, states: Mapping[str, Sequence[object]]) -> list[int]:
+    """How often each row of states is, in thousandths: as combinations that are known, or as each column has shares.
 
-    Iterative proportional fitting, which begins with the shares of combinations that are known. `DRAWN` is not NULL.
+    The latter by iterative proportional fitting. Empty if no shares are known.
     """
-    shares = {name: _shares(table.statistics[name]) for name in states if name in table.statistics}
-    if not shares:
-        return ()
     texts = {name: [_as_text(value) for value in values] for name, values in states.items()}
-    rows = list(zip(*texts.values(), strict=True))
-    weights = [1.0] * len(rows)
-    for found in table.joint or ():
-        places = [(place, list(texts).index(name)) for place, name in enumerate(found.names) if name in texts]
-        for number, row in enumerate(rows):
-            same = (share for one, share in found.shares.items() if all(one[p] == row[q] for p, q in places))
-            weights[number] *= sum(same) or 1 / _WEIGHTS if len(places) > 1 else 1
+    weights = [1.0] * len(next(iter(texts.values())))
+    for found in (found for found in table.joint or () if states.keys() <= {*found.names}):
+        places = [found.names.index(name) for name in texts]
+        known = [(tuple(row[place] for place in places), share) for row, share in found.shares.items()]
+        weights = [sum(share for one, share in known if one == row) for row in zip(*texts.values(), strict=True)]
+    shares = {name: _shares(table.statistics[name]) for name in texts if name in table.statistics}
     for name in [*shares] * _ROUNDS:
-        sums: dict[str | None, float] = defaultdict(float)
-        for text, weight in zip(texts[name], weights, strict=True):
-            sums[text] += weight
+        sums = {text: sum(compress(weights, (one == text for one in texts[name]))) or 1 for text in {*texts[name]}}
         weights = [
-            weight * shares[name].get(text, sums[text]) / sums[text] if sums[text] else weight
-            for text, weight in zip(texts[name], weights, strict=True)
+            weight * shares[name].get(text, sums[text]) / sums[text]
+            for weight, text in zip(weights, texts[name], strict=True)
         ]
-    return tuple(max(1, round(weight / (sum(weights) or 1) * _WEIGHTS)) for weight in weights)
+    return [max(1, round(weight / sum(weights) * _WEIGHTS)) for weight in weights] if shares else []
 
 
 def _shares(found: ColumnStatistics) -> dict[str | None, float]:
@@ -129,9 +122,7 @@ def _shares(found: ColumnStatistics) -> dict[str | None, float]:
 
 def _as_text(value: object) -> str | None:
     """A value as PostgreSQL prints it."""
-    if value is None or isinstance(value, bool):
-        return None if value is None else "ft"[value]
-    return str(value).rstrip()
+    return None if value is None else "ft"[value] if isinstance(value, bool) else str(value).rstrip()
 
 
 def _is_joint(wanted: Wanted) -> bool:
@@ -143,10 +134,8 @@ def _is_joint(wanted: Wanted) -> bool:
 def _weighted(wanted: Wanted, values: Sequence[object], codes: Sequence[str]) -> Draw:
     """One of all values that the column has, as often as in the source."""
     assert wanted.statistics is not None
-    shares = wanted.statistics.shares[: len(values)]
-    rest = (1 - wanted.statistics.null_share - sum(shares)) / max(1, len(values) - len(shares))
-    weights = [max(1, round(share * _WEIGHTS)) for share in (*shares, *[rest] * (len(values) - len(shares)))]
-    pairs = sorted(zip(codes, weights, strict=True), key=lambda pair: -pair[1])
+    weights = [max(1, round(share * _WEIGHTS)) for share in wanted.statistics.all_shares]
+    pairs = sorted(zip(codes, weights, strict=False), key=lambda pair: -pair[1])
     options = (
         "{" + ", ".join(f"{code}: {weight}" for code, weight in pairs) + "}" if len(pairs) > 1 else f"[{codes[0]}]"
     )

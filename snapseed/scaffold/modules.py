@@ -18,7 +18,7 @@ _SETTINGS = (Path(__file__).parent / "settings.toml").read_text(encoding="utf-8"
 _WIDTH = 100
 # Tools that sort imports break those that are longer, unless they are told otherwise.
 _IMPORT_WIDTH = 88
-_STANDARD = {"datetime": ("UTC", "date", "datetime", "timedelta"), "decimal": ("Decimal",)}
+STANDARD = {"datetime": ("UTC", "date", "datetime", "timedelta"), "decimal": ("Decimal",)}
 _OURS = ("Rows", "as_decimals", "entity", "exactly", "fan_out", "scale", "spread")
 _COUNTED = {"1": "One row", "2": "Two rows"}
 
@@ -116,27 +116,34 @@ def _module(plan: EntityPlan, scale: int) -> str:
 def _imports(plan: EntityPlan) -> list[str]:
     used = plan.names | {"Rows", "entity"}
     lines = []
-    for module, names in _STANDARD.items():
+    for module, names in STANDARD.items():
         if found := [name for name in names if name in used]:
-            lines.append(f"from {module} import {', '.join(found)}")
+            lines.append(import_of(module, found))
     lines += [""] * bool(lines) + ["import polars as pl", ""]
-    lines.append(f"from snapseed import {', '.join(name for name in _OURS if name in used)}")
+    lines.append(import_of("snapseed", used & {*_OURS}))
     aliased = plan.references & {*plan.parameters}
     modules = {
         name: f"{name} as {alias_of(name, plan.parameters)}" if name in aliased else name
         for name in (plan.references | ({plan.parent} if plan.parent else set())) - {plan.name, *plan.late}
     }
-    if words := sorted(WORDS.keys() & used):
-        text = ", ".join(words)
-        fits = len(text) + len("from .words import ") <= _IMPORT_WIDTH
-        modules["words"] = text if fits else "(" + "".join(f"\n    {word}," for word in words) + "\n)"
-    return [*lines, *[""] * bool(modules), *(f"from .{name} import {modules[name]}" for name in sorted(modules))]
+    if words := WORDS.keys() & used:
+        modules["words"] = ", ".join(words)
+    ours = [import_of(f".{name}", modules[name].split(", ")) for name in sorted(modules)]
+    return [*lines, *[""] * bool(ours), *ours]
+
+
+def import_of(module: str, names: Iterable[str]) -> str:
+    """The statement that imports names from a module: constants, classes and functions, each in order."""
+    ordered = sorted(names, key=lambda name: (not name.isupper(), name.islower(), name))
+    line = f"from {module} import {', '.join(ordered)}"
+    inside = "".join(f"\n    {name}," for name in ordered)
+    return line if len(line) <= _IMPORT_WIDTH else f"from {module} import ({inside}\n)"
 
 
 def imported(plan: EntityPlan) -> list[tuple[str, tuple[str, ...]]]:
     """The modules that code may import names from, each with these names, except those of other entities."""
     words = tuple(sorted(WORDS.keys() & plan.names))
-    return [*_STANDARD.items(), ("snapseed", _OURS), (".words", words)]
+    return [*STANDARD.items(), ("snapseed", _OURS), (".words", words)]
 
 
 def _declaration(plan: EntityPlan) -> list[str]:

@@ -46,6 +46,12 @@ class ColumnStatistics:
     sizes: tuple[float, ...] = ()
     until: datetime | None = None
 
+    @property
+    def all_shares(self) -> tuple[float, ...]:
+        """How often each value is: the most common ones as they are, all others alike."""
+        others = max(0, self.distinct - len(self.shares))
+        return (*self.shares, *[(1 - self.null_share - sum(self.shares)) / max(1, others)] * others)
+
 
 @dataclass(frozen=True)
 class JointStatistics:
@@ -60,17 +66,14 @@ def shares_of_keys(found: ColumnStatistics, keys: Sequence[str]) -> tuple[int, .
 
     If the values of the source may be known, by these, or at least in their order; if not, the most frequent one first.
     """
-    shares, others, count = found.shares, found.distinct - len(found.shares), len(keys)
-    if not shares or found.distinct > count or count > _MOST_WEIGHTS:
+    shares, count = found.all_shares, len(keys)
+    if not found.shares or len(shares) > count or count > _MOST_WEIGHTS:
         return ()
-    known = not others and len(found.common) == len(shares)
-    if known and set(found.common) <= set(keys):
+    if len(found.common) == len(shares):
         by_key = dict(zip(found.common, shares, strict=True))
-        return tuple(round(1_000 * by_key.get(key, 0)) for key in keys)
-    if known:
-        pairs = zip(found.common, shares, strict=True)
-        shares = tuple(share for _, share in sorted(pairs, key=lambda pair: (len(pair[0]), pair[0])))
-    shares = (*shares, *[(1 - found.null_share - sum(shares)) / max(1, others)] * others)
+        if by_key.keys() <= {*keys}:
+            return tuple(round(1_000 * by_key.get(key, 0)) for key in keys)
+        shares = tuple(by_key[key] for key in sorted(by_key, key=lambda key: (len(key), key)))
     return (*(max(1, round(1_000 * share)) for share in shares), *[0] * (count - len(shares)))
 
 

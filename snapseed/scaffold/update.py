@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,11 +16,14 @@ from snapseed.generate.entity import Entity
 from snapseed.postgres.facts import ColumnFacts
 from snapseed.postgres.fit import type_of
 from snapseed.scaffold.draws import quoted
-from snapseed.scaffold.modules import Scaffold, generator_files, imported, laid_out
+from snapseed.scaffold.modules import STANDARD, Scaffold, generator_files, import_of, imported, laid_out
 from snapseed.scaffold.names import kept_by
 from snapseed.scaffold.plan import EntityPlan, ProjectPlan
 from snapseed.scaffold.schema import Table
 from snapseed.snapshot.types import Family
+
+# What a module that init wrote has once: the end of its declared columns, the beginning and the end of its frame.
+_COLUMNS_END, _FRAME, _FRAME_END = "    },\n", "    return pl.DataFrame(\n", "        }\n    )\n"
 
 
 def tables_of(entities: Iterable[Entity | EntityPlan], tables: Sequence[Table]) -> dict[str, Table]:
@@ -73,7 +75,7 @@ def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Ta
         new = [name for name in wanted.columns if name not in entity.columns] if wanted is not None else []
         if wanted is None or not new:
             continue
-        more = _with_columns(files.get(place) or text, entity, wanted, new)
+        more = _with_columns(files.get(place) or text, wanted, new)
         if more is not None:
             files[place] = more
         else:
@@ -140,38 +142,19 @@ def _labels(text: str, place: str, columns: Iterable[ColumnFacts]) -> tuple[list
 
 
 def _drawn(text: str, name: str) -> set[str]:
-    """The texts that code draws for a column: those in a call with its name, and those in a list in a frame."""
-    nodes = [*ast.walk(ast.parse(text))]
-    pairs = [pair for node in nodes if isinstance(node, ast.Dict) for pair in zip(node.keys, node.values, strict=True)]
-    found: list[ast.expr] = [
-        value for key, value in pairs if isinstance(value, ast.List) and ast.unparse(key or value) == repr(name)
-    ]
-    calls = [node.args for node in nodes if isinstance(node, ast.Call)]
-    found += [values for key, *others in filter(None, calls) if ast.unparse(key) == repr(name) for values in others]
-    constants = (node.value for values in found for node in ast.walk(values) if isinstance(node, ast.Constant))
-    return {value for value in constants if isinstance(value, str)}
+    """The texts that code draws for a column: in a list or a mapping that comes after the column's name."""
+    lists = re.findall(rf"{re.escape(quoted(name))}[,:]\s*[\[{{]([^\]}}]*)", text)
+    return {found for options in lists for found in re.findall(r'"([^"]*)"', options)}
 
 
-def _with_columns(text: str, entity: Entity, plan: EntityPlan, names: Sequence[str]) -> str | None:
+def _with_columns(text: str, plan: EntityPlan, names: Sequence[str]) -> str | None:
     """The module with these columns at the end of its declaration and of its frame; None if it has another form."""
-    tree = ast.parse(text)
-    function = next(
-        (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == entity.function.__name__),
-        None,
-    )
-    match function:
-        case ast.FunctionDef(
-            decorator_list=[ast.Call(keywords=keywords)], body=[*_, ast.Return(ast.Call(args=[ast.Dict() as frame]))]
-        ):
-            declared = next((word.value for word in keywords if word.arg == "columns"), None)
-        case _:
-            return None
-    if not isinstance(declared, ast.Dict) or not plan.values.keys() >= {*names}:
+    if any(text.count(end) != 1 for end in (_COLUMNS_END, _FRAME, _FRAME_END)) or not plan.values.keys() >= {*names}:
         return None
-    known = {"rows", "pl", *(argument.arg for argument in function.args.args)}
-    known |= {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    known |= {alias.asname or alias.name for node in imports for alias in node.names}
+    nodes = [*ast.walk(ast.parse(text))]
+    known = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    known |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    known |= {node.asname or node.name for node in nodes if isinstance(node, ast.alias)}
     statements: list[tuple[str, str]] = []
     used = _names(plan.values[name] for name in names)
     for name, code in reversed(plan.statements):
@@ -179,61 +162,35 @@ def _with_columns(text: str, entity: Entity, plan: EntityPlan, names: Sequence[s
             statements.insert(0, (name, code))
             used |= _names([code])
     made = replace(plan, statements=tuple(statements), values={name: plan.values[name] for name in names})
-    modules = {name: module for module, found in imported(made) for name in found if name in used - known}
-    if not used <= known | modules.keys() | {name for name, _ in statements}:
+    needed = {module: {*found} & used - known for module, found in imported(made)}
+    if not used <= known.union(*needed.values(), (name for name, _ in statements)):
         return None
-    # From the end on, so that line numbers hold.
-    added = [
-        (
-            frame.end_lineno or 0,
-            [line for name in names for line in laid_out(f"{quoted(name)}: ", made.values[name], ",", 12)],
-        ),
-        (function.body[-1].lineno, [line for name, code in statements for line in laid_out(f"{name} = ", code, "", 4)]),
-        (declared.end_lineno or 0, [f"        {quoted(name)}: {quoted(plan.columns[name])}," for name in names]),
-    ]
-    # Line breaks as `ast` counts them.
-    lines = text.split("\n")
-    for node in (frame, declared):
-        last = (node.end_lineno or 0) - 1
-        if lines[last].strip() not in {"}", "},"} or not lines[last - 1].rstrip().endswith(","):
-            return None
-    for line, new in added:
-        lines[line - 1 : line - 1] = new
-    text = "\n".join(lines)
-    for name, module in modules.items():
-        text = _with_import(text, module, name)
+    added = {
+        _COLUMNS_END: [f"        {quoted(name)}: {quoted(plan.columns[name])}," for name in names],
+        _FRAME: [line for name, code in statements for line in laid_out(f"{name} = ", code, "", 4)],
+        _FRAME_END: [line for name in names for line in laid_out(f"{quoted(name)}: ", made.values[name], ",", 12)],
+    }
+    for end, lines in added.items():
+        text = text.replace(end, "".join(f"{line}\n" for line in lines) + end)
+    for module, found in needed.items():
+        text = _with_import(text, module, found) if found else text
     return text
 
 
-def _with_import(text: str, module: str, name: str) -> str:
-    """The module with this name imported: by the statement that imports from there, or by one in its place."""
-    lines, new = text.split("\n"), ast.ImportFrom(module.lstrip("."), [ast.alias(name)], module.count("."))
-    imports = [node for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)]
-    for node in imports:
-        place = slice(node.lineno - 1, node.end_lineno)
-        if _order(node) == _order(new) and "#" not in "".join(lines[place]):
-            names = sorted(
-                [*node.names, *new.names],
-                key=lambda found: (not found.name.isupper(), found.name.islower(), found.name),
-            )
-            lines[place] = [ast.unparse(ast.ImportFrom(new.module, names, new.level))]
-            return "\n".join(lines)
-    later = next((node for node in imports if _order(node) > _order(new)), None)
-    near = later or imports[-1]
-    line, added, gap = near.lineno - 1, [ast.unparse(new)], [""] * (_order(near)[0] != _order(new)[0])
-    lines[line:line] = [*added, *gap] if later else []
-    last = near.end_lineno or 0
-    lines[last:last] = [] if later else [*gap, *added]
-    return "\n".join(lines)
-
-
-def _order(node: ast.Import | ast.ImportFrom) -> tuple[int, bool, str]:
-    """Where an import stands: those of the standard library, then of packages, of snapseed, and of the project."""
-    is_from = isinstance(node, ast.ImportFrom)
-    name = "." * node.level + (node.module or "") if isinstance(node, ast.ImportFrom) else node.names[0].name
-    root = name.partition(".")[0]
-    group = 0 if root in sys.stdlib_module_names else 3 if not root else 1 + (root == "snapseed")
-    return group, is_from, name
+def _with_import(text: str, module: str, names: Collection[str]) -> str:
+    """The module with these names imported: by the statement that imports from there, or by one in its place."""
+    there = re.search(rf"^from {re.escape(module)} import (\((?:\n    \w+,)+\n\)|[\w, ]+)$", text, re.MULTILINE)
+    if there is not None:
+        line = import_of(module, {*names, *re.findall(r"\w+", there[1])})
+        return text[: there.start()] + line + text[there.end() :]
+    imports = [*re.finditer(r"^(?:from|import) ([\w.]+)", text, re.MULTILINE)]
+    line, is_standard = import_of(module, names), [found[1] in STANDARD for found in imports]
+    if module in STANDARD:
+        place = next(number for number, one in enumerate(imports) if one[1] > module or not is_standard[number])
+        gap = "\n" * (not is_standard[place] and not place)
+        return f"{text[: imports[place].start()]}{line}\n{gap}{text[imports[place].start() :]}"
+    head, after, rest = text.partition("\n\n\n")
+    return f"{head}\n{'' if imports[-1][1].startswith('.') else chr(10)}{line}{after}{rest}"
 
 
 def _names(codes: Iterable[str]) -> set[str]:
