@@ -128,14 +128,10 @@ def _require_committed(folder: Path, names: Sequence[str]) -> None:
     """Raise `RefusedError` if files have changes that git does not have. Outside of a repository nobody can tell."""
     from snapseed.snapshot.store_git import git
 
-    done = git(folder, "status", "--porcelain", "--", *names)
-    if done.stdout:
-        raise RefusedError(
-            "these modules have changes that are not committed; nothing was written",
-            where=str(folder),
-            observed=", ".join(sorted(line[3:].decode(errors="replace") for line in done.stdout.splitlines())),
-            next_step="commit them first, so that git diff shows what is added, or repeat this with --yes",
-        )
+    if changed := git(folder, "status", "--porcelain", "--", *names).stdout.decode(errors="replace"):
+        told = ", ".join(line[3:] for line in changed.splitlines())
+        advice = "commit them first, so that git diff shows what is added, or repeat this with --yes"
+        raise RefusedError("modules have changes that are not committed", observed=told, next_step=advice)
 
 
 def _capture(folder: Path, url: str) -> None:

@@ -11,7 +11,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice, product
 
 from rstr import Rstr
@@ -25,6 +25,7 @@ from snapseed.scaffold.statistics import ColumnStatistics
 from snapseed.snapshot.types import ColumnType, Family
 
 NUMBER = "number"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The state of a column in a row of several: whatever its own draw gives.
 DRAWN = "(drawn)"
 _PLACEHOLDER = re.compile(r"\{(?=(own|rows|entity):|local\})")
@@ -240,7 +241,7 @@ def templated(wanted: Wanted, template: str) -> Draw:
 
 
 def names_of_rows(wanted: Wanted, count: int, key_length: int | None) -> Iterator[Draw]:
-    """The names, or the codes, of the rows of a lookup, in the order of its key; none if the column has other values."""
+    """The names, or the codes, of the rows of a lookup, in the order of its key; none if it has other values."""
     is_text = wanted.kind.family in {Family.TEXT, Family.CHARACTER}
     is_known = wanted.statistics is not None and bool(wanted.statistics.common)
     if not count or not is_text or is_known or wanted.column.labels or wanted.limits.allowed is not None:
@@ -286,10 +287,7 @@ def _place(wanted: Wanted, name: str, *, is_only: bool) -> tuple[str, tuple[str,
 
 
 def _matching(wanted: Wanted) -> Iterator[Draw]:
-    """Texts that match the regular expression of a check; if unique, with the row number in place of as much as can be.
-
-    That is all letters and digits, all digits, or some digits in a row.
-    """
+    """Texts that match the pattern of a check; if unique, with the row number in place of as much as can be."""
     is_padded = wanted.kind.family is Family.CHARACTER
     for pattern in wanted.limits.patterns:
         texts = texts_matching(pattern, wanted.length if is_padded else None)
@@ -319,12 +317,9 @@ def _grouped(text: str, runs: list[re.Match[str]]) -> Draw:
 
 
 def texts_matching(pattern: str, length: int | None = None) -> tuple[str, ...]:
-    """A few short texts for a regular expression, always the same; none if Python's syntax does not have it.
+    """A few short texts for a regular expression, always the same, those of the `length` first; none if it is too hard.
 
-    Those of the given `length` come first.
-
-    The pattern is simplified first, so some of the texts do not match it. PostgreSQL may not agree with Python about
-    the others, but the server is asked anyway.
+    It is simplified first, so what does not match it is left out. The server, which may not agree, is asked anyway.
     """
     simple = re.sub(r"\[\^(?:\\.|[^\]\\])*\]", "[a-z]", pattern)
     simple = re.sub(r"(?<![\\\[])\+", "{1,6}", re.sub(r"(?<![\\\[])\*", "{0,6}", simple))

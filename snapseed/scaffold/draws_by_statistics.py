@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -13,7 +14,7 @@ from itertools import compress, pairwise
 from snapseed.generate.words import WORDS
 from snapseed.scaffold.arrange.sizes import STEPS, divided
 from snapseed.scaffold.conditions import MOMENTS
-from snapseed.scaffold.draws import DRAWN, Draw, Wanted, literal, quoted, text_draws
+from snapseed.scaffold.draws import DRAWN, EPOCH, Draw, Wanted, literal, quoted, text_draws
 from snapseed.scaffold.draws_by_type import NUMBERS, finish_of, finish_of_number
 from snapseed.scaffold.names import hints
 from snapseed.scaffold.schema import Table
@@ -28,11 +29,8 @@ _DIGITS = 4
 _MOST_DIGITS = 6
 # More digits than this have no room in 64 bits.
 _LARGEST = 10**18
-# The column of weights beside those that are drawn together.
-_HOW_OFTEN = "how often"
 # How often weights are fitted to the shares of each column.
 _ROUNDS = 20
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 # The coarsest of these of which all moments of a column are multiples is that of its draws; a moment of a long range
 # is rounded to one as well.
@@ -63,48 +61,38 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
         yield _weighted(wanted, values, list(map(quoted, values)))
 
 
-def joint_states(
-    table: Table, draws: Mapping[str, Draw], taken: Collection[str]
-) -> Iterator[dict[str, tuple[object, ...]]]:
-    """Combinations of values as in the source, for columns that have its values and are not `taken` yet."""
+def joint_draws(table: Table, draws: Mapping[str, Draw], taken: Collection[str]) -> dict[str, Draw]:
+    """Draws for columns whose values come together in the source: they take theirs from the same combination."""
+    found: dict[str, Draw] = {}
     free = {name for name, draw in draws.items() if draw.shape and draw.is_whole and not draw.finish} - {*taken}
-    for found in table.joint or ():
-        places = [place for place, name in enumerate(found.names) if name in free]
-        names = [found.names[place] for place in places]
+    for joint in table.joint or ():
+        names = [name for name in joint.names if name in free - found.keys()]
         known = [{_as_text(value): value for value in draws[name].examples} | {None: None} for name in names]
-        rows = sorted({tuple(row[place] for place in places) for row in found.shares}, key=str)
-        rows = [row for row in rows if all(text in values for text, values in zip(row, known, strict=True))]
-        if len(names) > 1 and rows:
-            free -= {*names}
-            columns = zip(names, known, zip(*rows, strict=True), strict=True)
-            yield {name: tuple(values[text] for text in texts) for name, values, texts in columns}
+        weights: dict[tuple[str | None, ...], int] = defaultdict(int)
+        for row, share in joint.shares.items():
+            texts = tuple(text for name, text in zip(joint.names, row, strict=True) if name in names)
+            if len(names) > 1 and all(text in values for text, values in zip(texts, known, strict=True)):
+                weights[texts] += max(1, round(share * _WEIGHTS))
+        for name, values, column in zip(names, known, zip(*weights, strict=True), strict=False):
+            code = coupled(names, [values[text] for text in column], [*weights.values()])
+            found[name] = replace(draws[name], code=code)
+    return found
 
 
-def sampled(table: Table, states: Mapping[str, Sequence[object]]) -> str:
-    """Code for a row of states for each row, each as often as in the source: values of columns, or which are NULL."""
-    columns: dict[str, Sequence[object]] = {
-        f"no {name}" if DRAWN in values else name: [value is None for value in values] if DRAWN in values else values
-        for name, values in states.items()
-    }
-    weights = _weights(table, states)
-    columns |= {_HOW_OFTEN: weights} if weights else {}
-    shown = (f"{quoted(name)}: [{', '.join(map(literal, values))}]" for name, values in columns.items())
-    how = f", weights={quoted(_HOW_OFTEN)}" if weights else ""
-    return f"rows.sample({quoted(', '.join(states))}, pl.DataFrame({{{', '.join(shown)}}}){how})"
+def coupled(names: Iterable[str], values: Sequence[object], weights: Sequence[int]) -> str:
+    """Code that takes one of the values, from the same place for all columns with these names."""
+    how = f", {[*weights]}" if weights else ""
+    return f"rows.choice({quoted(', '.join(names))}, [{', '.join(map(literal, values))}]{how})"
 
 
-def _weights(table: Table, states: Mapping[str, Sequence[object]]) -> list[int]:
-    """How often each row of states is, in thousandths: as combinations that are known, or as each column has shares.
+def weights_of(table: Table, states: Mapping[str, Sequence[object]]) -> list[int]:
+    """How often each row of states is, in thousandths, so that each column has its shares; empty if none are known.
 
-    The latter by iterative proportional fitting. Empty if no shares are known.
+    This is iterative proportional fitting.
     """
     texts = {name: [_as_text(value) for value in values] for name, values in states.items()}
-    weights = [1.0] * len(next(iter(texts.values())))
-    for found in (found for found in table.joint or () if states.keys() <= {*found.names}):
-        places = [found.names.index(name) for name in texts]
-        known = [(tuple(row[place] for place in places), share) for row, share in found.shares.items()]
-        weights = [sum(share for one, share in known if one == row) for row in zip(*texts.values(), strict=True)]
     shares = {name: _shares(table.statistics[name]) for name in texts if name in table.statistics}
+    weights = [1.0] * len(next(iter(texts.values())))
     for name in [*shares] * _ROUNDS:
         sums = {text: sum(compress(weights, (one == text for one in texts[name]))) or 1 for text in {*texts[name]}}
         weights = [
@@ -200,7 +188,7 @@ def _shaped(wanted: Wanted, *, is_moment: bool) -> Iterator[Draw]:
 
 def _moments(wanted: Wanted, ends: Sequence[int], unit: str | None) -> Draw:
     """Moments at the rank of those that come before them in the row, so that the order is that of the source."""
-    moments = [_EPOCH + end * _MICROSECOND for end in ends]
+    moments = [EPOCH + end * _MICROSECOND for end in ends]
     texts = [moment.isoformat()[: -len("+00:00")].removesuffix("T00:00:00") for moment in moments]
     least = ""
     if wanted.after is not None:
@@ -255,4 +243,4 @@ def _in_units(wanted: Wanted, draw: Draw, digits: int) -> Draw:
 def _moment(text: str) -> int:
     """Microseconds since 1970, in UTC."""
     moment = datetime.fromisoformat(text)
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // _MICROSECOND

@@ -14,6 +14,7 @@ from uuid import UUID
 from snapseed.scaffold.arrange.sizes import elements_of
 from snapseed.scaffold.conditions import MOMENTS, Bound, Limits
 from snapseed.scaffold.draws import (
+    EPOCH,
     NUMBER,
     Draw,
     Wanted,
@@ -42,11 +43,7 @@ _MOST_DIGITS = 6
 _FURTHER = 1_000
 _USUAL_DAYS = (-730, 0)
 _YEAR = timedelta(days=365)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXTS = {"citext", "name"}
-_DOCUMENTS = [
-    Draw(quoted(text), (value,), is_whole=True) for text, value in (("{}", {}), ("[]", []), ("0", 0), ('""', ""))
-]
 # Decimals are drawn as 64-bit integers of their last digit.
 _LARGEST = Decimal(10**12)
 # The same number for every row.
@@ -164,21 +161,7 @@ def _moments(wanted: Wanted) -> Iterator[Draw]:
     if wanted.is_unique and wanted.kind.family is Family.DATE:
         yield _own_day(wanted)
         return
-    low, high = _outermost(wanted.limits)
-    hint = next(hints("moment", wanted.name, wanted.others), None) if wanted.after is None else None
-    days = tuple(map(int, hint.split("..") if hint else _USUAL_DAYS))
-    first, last = (wanted.now + timedelta(days=day) for day in days)
-    start, end = (
-        "rows.now" + (f" {'-' if day < 0 else '+'} timedelta(days={abs(day):_})" if day else "") for day in days
-    )
-    if low is not None and (low > first or (high is not None and high < first)):
-        start, first = _moment_code(low), low
-    if high is not None and (high < last or (low is not None and low > last)):
-        end, last = _moment_code(high), high
-    if first > last and high is not None:
-        start, first = f"{end} - timedelta(days=365)", high - _YEAR
-    elif first > last:
-        end, last = f"{start} + timedelta(days=365)", first + _YEAR
+    (start, first), (end, last) = _span(wanted)
     if wanted.after is not None:
         start, end = wanted.after
     end = "" if end == "rows.now" else end
@@ -201,13 +184,36 @@ def _moments(wanted: Wanted) -> Iterator[Draw]:
     yield Draw(f'{hour} + {steps}.cast(pl.Duration("us"))', (first, last), is_unique=True, finish=finish)
 
 
+def _span(wanted: Wanted) -> tuple[tuple[str, datetime], tuple[str, datetime]]:
+    """The first and the last moment to draw, as code and as such: the usual ones, as far as the limits allow them."""
+    low, high = _outermost(wanted.limits)
+    hint = next(hints("moment", wanted.name, wanted.others), None) if wanted.after is None else None
+    days = tuple(map(int, hint.split("..") if hint else _USUAL_DAYS))
+    first, last = (
+        (
+            "rows.now" + f" {'-' if day < 0 else '+'} timedelta(days={abs(day):_})" * (day != 0),
+            wanted.now + timedelta(day),
+        )
+        for day in days
+    )
+    if low is not None and (low > first[1] or (high is not None and high < first[1])):
+        first = _moment_code(low), low
+    if high is not None and (high < last[1] or (low is not None and low > last[1])):
+        last = _moment_code(high), high
+    if first[1] > last[1] and high is not None:
+        first = f"{last[0]} - timedelta(days=365)", high - _YEAR
+    elif first[1] > last[1]:
+        last = f"{first[0]} + timedelta(days=365)", first[1] + _YEAR
+    return first, last
+
+
 def _own_day(wanted: Wanted) -> Draw:
     """A day for each row, counted from the lower limit up or from the upper one down."""
     low, high = _outermost(wanted.limits)
     is_down = low is None and high is not None
-    first = (((high if is_down else low) or datetime(2000, 1, 1, tzinfo=UTC)) - _EPOCH).days
+    first = (((high if is_down else low) or datetime(2000, 1, 1, tzinfo=UTC)) - EPOCH).days
     sign = "-" if is_down else "+"
-    day = _EPOCH + timedelta(days=first - 1 if is_down else first + 1)
+    day = EPOCH + timedelta(days=first - 1 if is_down else first + 1)
     return Draw(f"({first:_} {sign} rows.number()).cast(pl.Int32).cast(pl.Date)", (day,), is_unique=True)
 
 
@@ -242,10 +248,8 @@ def _booleans(wanted: Wanted) -> Iterator[Draw]:
 
 def _documents(wanted: Wanted) -> Iterator[Draw]:
     """The default, or an empty document."""
-    default = wanted.default
-    if isinstance(default, dict | list):
-        yield Draw(quoted(json.dumps(default, ensure_ascii=False)), (default,), is_whole=True)
-    yield from _DOCUMENTS
+    for value in [wanted.default] * isinstance(wanted.default, dict | list) + [{}, [], 0, ""]:
+        yield Draw(quoted(json.dumps(value, ensure_ascii=False)), (value,), is_whole=True)
 
 
 def _bytes(wanted: Wanted) -> Iterator[Draw]:
@@ -320,9 +324,7 @@ _BY_FAMILY: dict[Family, Callable[[Wanted], Iterable[Draw]]] = {
     Family.NUMERIC: _decimals,
     **dict.fromkeys(_FLOATS, _decimals),
     Family.BOOLEAN: _booleans,
-    Family.UUID: lambda wanted: [
-        Draw(f"{wanted.rows}.uuids({wanted.draw})", (str(UUID(int=1)),), is_unique=True),
-    ],
+    Family.UUID: lambda wanted: [Draw(f"{wanted.rows}.uuids({wanted.draw})", (str(UUID(int=1)),), is_unique=True)],
     Family.TIME: lambda wanted: [
         Draw(
             f"{wanted.rows}.timestamps({wanted.draw}, rows.now - timedelta(days=1))",

@@ -96,7 +96,7 @@ def read_held_rows(
             next_step=f"leave out --keep-rows {lost[0]}, or do what its reason says",
         )
     left_out = {
-        oid: "; ".join([f"it holds {_amount(count)}", *filter(None, [reasons.get(oid)])])
+        oid: "; ".join(filter(None, [f"it holds {_amount(count)}", reasons.get(oid)]))
         for oid, count in counts.items()
         if oid not in {*kept, *tools, *included}
     }

@@ -19,7 +19,9 @@ _WIDTH = 100
 # Tools that sort imports break those that are longer, unless they are told otherwise.
 _IMPORT_WIDTH = 88
 STANDARD = {"datetime": ("UTC", "date", "datetime", "timedelta"), "decimal": ("Decimal",)}
+# What code may need from elsewhere, apart from other entities.
 _OURS = ("Rows", "as_decimals", "entity", "exactly", "fan_out", "scale", "spread")
+SOURCES = {**STANDARD, "snapseed": _OURS, ".words": tuple(WORDS)}
 _COUNTED = {"1": "One row", "2": "Two rows"}
 
 
@@ -140,12 +142,6 @@ def import_of(module: str, names: Iterable[str]) -> str:
     return line if len(line) <= _IMPORT_WIDTH else f"from {module} import ({inside}\n)"
 
 
-def imported(plan: EntityPlan) -> list[tuple[str, tuple[str, ...]]]:
-    """The modules that code may import names from, each with these names, except those of other entities."""
-    words = tuple(sorted(WORDS.keys() & plan.names))
-    return [*STANDARD.items(), ("snapseed", _OURS), (".words", words)]
-
-
 def _declaration(plan: EntityPlan) -> list[str]:
     key = ", ".join(map(quoted, plan.key))
     arguments = {
@@ -179,7 +175,7 @@ def _described(plan: EntityPlan, scale: int) -> str:
 
 
 def laid_out(before: str, code: str, after: str, indent: int) -> list[str]:
-    """Code on one line if it fits; if not, a call, a list or a mapping with an item on a line, or a sum by operands."""
+    """Code on one line if it fits; if not, a call or a list with each item on a line, or a sum with each operand."""
     margin = " " * indent
     line = margin + before + code + after
     if len(line) <= _WIDTH:
@@ -195,23 +191,22 @@ def laid_out(before: str, code: str, after: str, indent: int) -> list[str]:
     # The first of several calls on each other's results, as `f(x)` in `f(x).dt.date()`.
     calls = [call for call in ast.walk(node) if isinstance(call, ast.Call) and not call.col_offset]
     node = calls[-1] if calls else node
-    after = code[len(_source(code, node)) :] + after
-    match node:
-        case ast.List(elts=values):
-            head, names, tail = "[", [""] * len(values), "]"
-        case ast.Dict(keys=keys, values=values):
-            head, names, tail = "{", [f"{_source(code, key)}: " for key in keys if key], "}"
-        case ast.Call(func=function, args=arguments, keywords=keywords) if arguments or keywords:
-            values = [*arguments, *(keyword.value for keyword in keywords)]
-            names = [*[""] * len(arguments), *(f"{keyword.arg}=" for keyword in keywords)]
-            head, tail = f"{_source(code, function)}(", ")"
-        case _:
-            return [line]
-    items = [(name, _source(code, value)) for name, value in zip(names, values, strict=True)]
-    lines = [line for name, item in items for line in laid_out(name, item, ",", indent + 4)]
-    if not isinstance(node, ast.Call) and all(isinstance(value, ast.Constant | ast.UnaryOp) for value in values):
-        lines = _filled((name + item for name, item in items), indent + 4)
-    return [margin + before + head, *lines, margin + tail + after]
+    code, after = _source(code, node), code[len(_source(code, node)) :] + after
+    if isinstance(node, ast.List):
+        items = [_source(code, item) for item in node.elts]
+        return [f"{margin}{before}[", *_filled(items, indent + 4), f"{margin}]{after}"]
+    if isinstance(node, ast.Dict):
+        pairs = [
+            (_source(code, key), _source(code, value)) for key, value in zip(node.keys, node.values, strict=True) if key
+        ]
+        lines = [line for key, value in pairs for line in laid_out(f"{key}: ", value, ",", indent + 4)]
+        if all(isinstance(value, ast.Constant) for value in node.values):
+            lines = _filled((": ".join(pair) for pair in pairs), indent + 4)
+        return [f"{margin}{before}{{", *lines, f"{margin}}}{after}"]
+    if isinstance(node, ast.Call) and (arguments := [*node.args, *node.keywords]):
+        items = [_source(code, argument) for argument in arguments]
+        return _wrapped(f"{before}{_source(code, node.func)}(", items, f"){after}", indent)
+    return [line]
 
 
 def _source(code: str, node: ast.AST) -> str:

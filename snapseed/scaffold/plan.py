@@ -21,12 +21,12 @@ from snapseed.scaffold.arrange.sizes import (
     rows_of,
 )
 from snapseed.scaffold.conditions import conditions_of
-from snapseed.scaffold.decide import Answer, Columns, decide, rehearsed, with_groups
+from snapseed.scaffold.decide import Answer, Columns, decide, rehearsed
 from snapseed.scaffold.decide.columns import Proposal, propose, share_of_nulls
 from snapseed.scaffold.decide.sources import ImpossibleError, most_per_parent, sources_of
 from snapseed.scaffold.decide.trial import CandidateRows
 from snapseed.scaffold.draws import NUMBER, quoted
-from snapseed.scaffold.draws_by_statistics import joint_states, sampled
+from snapseed.scaffold.draws_by_statistics import coupled, joint_draws, weights_of
 from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.kept import HeldRows, KeptRows
 from snapseed.scaffold.names import identifier, short_type
@@ -177,7 +177,9 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
             usual = counts[-1] if counts else MOST_PER_PARENT
             most = None if parent is None else most_per_parent(proposal.sources, strides[parent], usual)
             columns = rehearsed(proposal, decide(proposal, answer), refusal)
-            columns = with_groups(columns, joint_states(arrangement.tables[oid], columns.draws, columns.in_groups))
+            joint = joint_draws(arrangement.tables[oid], columns.draws, columns.in_groups)
+            less = columns.sometimes_null - joint.keys()
+            columns = replace(columns, draws={**columns.draws, **joint}, sometimes_null=less)
             if unknown := columns.null.keys() & {*arrangement.places[oid].key}:
                 raise ImpossibleError(oid, f"snapseed found no values for its key ({', '.join(unknown)})")  # noqa: TRY301
         except ImpossibleError as exc:
@@ -259,7 +261,7 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
     """The statements of a function, and the code of each column. Entities and their rows are still placeholders.
 
     A column from which others are drawn has a variable, except foreign columns and the key: drawing these again is
-    short, and gives the same values. So has each group of columns that are drawn together.
+    short, and gives the same values.
     """
     sources = proposal.sources
     # Other columns may be drawn from a column that has no value itself.
@@ -275,10 +277,13 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
         return variable
 
     for group in columns.together:
-        rows = assigned("together", sampled(sources.table, group.states))
-        nulls |= {name: (f"no {name}", f"{rows}[{quoted(f'no {name}')}]") for name in group.drawn}
-        listed = group.states.keys() - group.drawn
-        draws |= {name: replace(draws[name], code=f"{rows}[{quoted(name)}]", local=None) for name in listed}
+        weights = weights_of(sources.table, group.states)
+        codes = {
+            name: coupled(group.states, [state is None for state in states] if name in group.drawn else states, weights)
+            for name, states in group.states.items()
+        }
+        nulls |= {name: (f"no {name}", codes[name]) for name in group.drawn}
+        draws |= {name: replace(draws[name], code=codes[name], local=None) for name in codes.keys() - group.drawn}
 
     @cache
     def drawn(name: str) -> str:

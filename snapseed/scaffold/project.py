@@ -72,12 +72,11 @@ def scaffold_project(request: ScaffoldRequest) -> Scaffold:
     Rows are tried in temporary tables, by transactions that are rolled back. Raises `UsageError` if there is no table
     to make rows for, for rows that cannot be kept, and what connecting raises.
     """
-    project = request.update
-    if project is None:
+    if request.update is None:
         return _new(request, _read(request, []))
-    entities = list(load_generators(project.generators).entities.values())
+    entities = list(load_generators(request.update.generators).entities.values())
     found = _read(request, entities)
-    return update_project(project.generators, entities, found.tables, found.plan)
+    return update_project(request.update.generators, entities, found.tables, found.plan)
 
 
 def _read(request: ScaffoldRequest, entities: Sequence[Entity]) -> _Found:
@@ -109,9 +108,7 @@ def _new(request: ScaffoldRequest, found: _Found) -> Scaffold:
             where=found.described,
             observed="; ".join(left_out) or "no tables",
             expected="tables in a schema that this role may use, apart from those of extensions",
-            next_step="; ".join(_HOW_TO_FILL)
-            if held.by_others
-            else "make the tables first, with the application's migrations",
+            next_step="; ".join(_HOW_TO_FILL) if held.by_others else "make the tables first: migrate the application",
         )
     origin = origin_of(request.url, interpolate(request.url, where=_SOURCE)[0], found.host)
     copied = [f"{entity.table or entity.name}.{name}" for entity in plan.entities for name in entity.copied]
@@ -120,9 +117,7 @@ def _new(request: ScaffoldRequest, found: _Found) -> Scaffold:
         remarks.append("tables that hold rows are left out, and no load touches them:")
         remarks += [f"  {option}" for option in _HOW_TO_FILL]
     if held.personal:
-        remarks.append(
-            f"the pools hold columns that look personal: {', '.join(held.personal)}; check before you commit"
-        )
+        remarks.append(f"the pools hold what looks personal: {', '.join(held.personal)}; check before you commit")
     remarks += _about_replaced(request, found)
     if copied:
         remarks.append(f"values taken from the source: {', '.join(copied)}; read them before you commit")

@@ -9,14 +9,13 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from snapseed.generate.entity import Entity
 from snapseed.postgres.facts import ColumnFacts
 from snapseed.postgres.fit import type_of
 from snapseed.scaffold.draws import quoted
-from snapseed.scaffold.modules import STANDARD, Scaffold, generator_files, import_of, imported, laid_out
+from snapseed.scaffold.modules import SOURCES, STANDARD, Scaffold, generator_files, import_of, laid_out
 from snapseed.scaffold.names import kept_by
 from snapseed.scaffold.plan import EntityPlan, ProjectPlan
 from snapseed.scaffold.schema import Table
@@ -161,14 +160,13 @@ def _with_columns(text: str, plan: EntityPlan, names: Sequence[str]) -> str | No
         if name in used - known:
             statements.insert(0, (name, code))
             used |= _names([code])
-    made = replace(plan, statements=tuple(statements), values={name: plan.values[name] for name in names})
-    needed = {module: {*found} & used - known for module, found in imported(made)}
+    needed = {module: {*found} & used - known for module, found in SOURCES.items()}
     if not used <= known.union(*needed.values(), (name for name, _ in statements)):
         return None
     added = {
         _COLUMNS_END: [f"        {quoted(name)}: {quoted(plan.columns[name])}," for name in names],
         _FRAME: [line for name, code in statements for line in laid_out(f"{name} = ", code, "", 4)],
-        _FRAME_END: [line for name in names for line in laid_out(f"{quoted(name)}: ", made.values[name], ",", 12)],
+        _FRAME_END: [line for name in names for line in laid_out(f"{quoted(name)}: ", plan.values[name], ",", 12)],
     }
     for end, lines in added.items():
         text = text.replace(end, "".join(f"{line}\n" for line in lines) + end)

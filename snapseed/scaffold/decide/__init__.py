@@ -5,7 +5,7 @@ Columns are drawn together if checks over several of them would not hold otherwi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -103,12 +103,6 @@ def decide(proposal: Proposal, answer: Answer) -> Columns:
         ),
     ]
     return replace(chosen, sometimes_null=frozenset(sometimes_null), notes=tuple(dict.fromkeys(notes)))
-
-
-def with_groups(columns: Columns, states: Iterable[Mapping[str, tuple[object, ...]]]) -> Columns:
-    """Draw more columns together, whose states say when they are NULL."""
-    more = replace(columns, together=(*columns.together, *map(Together, states)))
-    return replace(more, sometimes_null=columns.sometimes_null - more.in_groups)
 
 
 def rehearsed(proposal: Proposal, columns: Columns, refusal: Callable[[CandidateRows], str | None]) -> Columns:
