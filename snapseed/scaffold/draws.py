@@ -110,6 +110,11 @@ class Wanted:
         return quoted(self.column.name)
 
     @property
+    def is_listed(self) -> bool:
+        """Whether an enum or a check lists its values."""
+        return bool(self.column.labels) or self.limits.allowed is not None
+
+    @property
     def scalar(self) -> ColumnType:
         """The type of the column, or that of its elements."""
         return self.kind.element or self.kind
@@ -242,28 +247,27 @@ def templated(wanted: Wanted, template: str) -> Draw:
 
 def names_of_rows(wanted: Wanted, count: int, key_length: int | None) -> Iterator[Draw]:
     """The names, or the codes, of the rows of a lookup, in the order of its key; none if it has other values."""
-    is_text = wanted.kind.family in {Family.TEXT, Family.CHARACTER}
+    is_text = wanted.kind.family in {Family.TEXT, Family.CHARACTER} and not wanted.kind.is_array
     is_known = wanted.statistics is not None and bool(wanted.statistics.common)
-    if not count or not is_text or is_known or wanted.column.labels or wanted.limits.allowed is not None:
+    if not count or not is_text or is_known or wanted.is_listed:
         return
+
+    def code(row: Sequence[str], length: int | None) -> str:
+        return next((one for one in row[:-1] if len(one) == length), row[0])
+
     table = words_of(wanted.table)
     last, title = singular(table.rpartition("_")[2]), singular(table).replace("_", " ").capitalize()
     coded = CODED_LOOKUPS.get(singular(table)) or CODED_LOOKUPS.get(last, [])
     names = LOOKUPS.get(last) or tuple(f"{title} {number}" for number in range(1, _MOST_LISTED + 1))
     codes = names if last == "currency" else tuple(sorted(name.replace(" ", "_").lower() for name in names))
     if count <= len(coded):
-        rows = sorted(coded[:count], key=lambda row: _code(row, key_length))
-        names, codes = tuple(row[-1] for row in rows), tuple(_code(row, wanted.length) for row in rows)
+        rows = sorted(coded[:count], key=lambda row: code(row, key_length))
+        names, codes = tuple(row[-1] for row in rows), tuple(code(row, wanted.length) for row in rows)
     is_code = wanted.is_key or suggests("code", wanted.name)
     is_label = suggests("label", wanted.name) or words_of(wanted.name) in {table, last}
     values = (codes if is_code else names)[:count]
     if (is_code or is_label) and len(set(values)) == count:
         yield Draw(f"[{', '.join(map(quoted, values))}]", values, is_unique=True, is_whole=True)
-
-
-def _code(row: Sequence[str], length: int | None) -> str:
-    """The code of a row that fills a column of this length, or its first one. The last text is the name."""
-    return next((code for code in row[:-1] if len(code) == length), row[0])
 
 
 def _place(wanted: Wanted, name: str, *, is_only: bool) -> tuple[str, tuple[str, ...]]:

@@ -18,7 +18,6 @@ from snapseed.scaffold.draws import DRAWN, EPOCH, Draw, Wanted, literal, quoted,
 from snapseed.scaffold.draws_by_type import NUMBERS, finish_of, finish_of_number
 from snapseed.scaffold.names import hints
 from snapseed.scaffold.schema import Table
-from snapseed.scaffold.statistics import ColumnStatistics
 from snapseed.snapshot.types import INTEGERS, Family
 
 # Columns of up to so many values, all of them known, choose among these; weights are in thousandths.
@@ -56,25 +55,26 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
         except (ValueError, OverflowError, InvalidOperation):
             # Infinite, not a number, or a moment without a place in Python's calendar: the usual draw.
             return
-    elif not _is_joint(wanted):
+    # Unless it has to agree with another column of the row, as a country does with its city.
+    elif wanted.is_listed or " by " not in next(hints("text", wanted.name, wanted.others), ""):
         values = [value.rstrip() if family is Family.CHARACTER else value for value in found.common]
         yield _weighted(wanted, values, list(map(quoted, values)))
 
 
-def joint_draws(table: Table, draws: Mapping[str, Draw], taken: Collection[str]) -> dict[str, Draw]:
+def joint_draws(table: Table, draws: Mapping[str, Draw], names: Collection[str]) -> dict[str, Draw]:
     """Draws for columns whose values come together in the source: they take theirs from the same combination."""
     found: dict[str, Draw] = {}
-    free = {name for name, draw in draws.items() if draw.shape and draw.is_whole and not draw.finish} - {*taken}
-    for joint in table.joint or ():
-        names = [name for name in joint.names if name in free - found.keys()]
-        known = [{_as_text(value): value for value in draws[name].examples} | {None: None} for name in names]
+    free = {name for name in names if draws[name].shape and draws[name].is_whole and not draws[name].finish}
+    for columns, shares in (table.joint or {}).items():
+        chosen = [name for name in columns if name in free - found.keys()]
+        known = [{_as_text(value): value for value in draws[name].examples} | {None: None} for name in chosen]
         weights: dict[tuple[str | None, ...], int] = defaultdict(int)
-        for row, share in joint.shares.items():
-            texts = tuple(text for name, text in zip(joint.names, row, strict=True) if name in names)
-            if len(names) > 1 and all(text in values for text, values in zip(texts, known, strict=True)):
+        for row, share in shares.items():
+            texts = tuple(text for name, text in zip(columns, row, strict=True) if name in chosen)
+            if len(chosen) > 1 and all(text in values for text, values in zip(texts, known, strict=True)):
                 weights[texts] += max(1, round(share * _WEIGHTS))
-        for name, values, column in zip(names, known, zip(*weights, strict=True), strict=False):
-            code = coupled(names, [values[text] for text in column], [*weights.values()])
+        for name, values, column in zip(chosen, known, zip(*weights, strict=True), strict=False):
+            code = coupled(chosen, [values[text] for text in column], [*weights.values()])
             found[name] = replace(draws[name], code=code)
     return found
 
@@ -91,7 +91,12 @@ def weights_of(table: Table, states: Mapping[str, Sequence[object]]) -> list[int
     This is iterative proportional fitting.
     """
     texts = {name: [_as_text(value) for value in values] for name, values in states.items()}
-    shares = {name: _shares(table.statistics[name]) for name in texts if name in table.statistics}
+    shares = {
+        name: {None: known.null_share, DRAWN: 1 - known.null_share}
+        | dict(zip(known.common, known.shares, strict=False))
+        for name in texts
+        if (known := table.statistics.get(name)) is not None
+    }
     weights = [1.0] * len(next(iter(texts.values())))
     for name in [*shares] * _ROUNDS:
         sums = {text: sum(compress(weights, (one == text for one in texts[name]))) or 1 for text in {*texts[name]}}
@@ -102,21 +107,9 @@ def weights_of(table: Table, states: Mapping[str, Sequence[object]]) -> list[int
     return [max(1, round(weight / sum(weights) * _WEIGHTS)) for weight in weights] if shares else []
 
 
-def _shares(found: ColumnStatistics) -> dict[str | None, float]:
-    """How often a column is NULL, has another value, or one of those that are known."""
-    known: dict[str | None, float] = {None: found.null_share, DRAWN: 1 - found.null_share}
-    return known | {value.rstrip(): share for value, share in zip(found.common, found.shares, strict=False)}
-
-
 def _as_text(value: object) -> str | None:
     """A value as PostgreSQL prints it."""
-    return None if value is None else "ft"[value] if isinstance(value, bool) else str(value).rstrip()
-
-
-def _is_joint(wanted: Wanted) -> bool:
-    """Whether a text has to agree with another column of the row, as a country does with its city."""
-    is_free = not wanted.column.labels and wanted.limits.allowed is None
-    return is_free and " by " in next(hints("text", wanted.name, wanted.others), "")
+    return None if value is None else "ft"[value] if isinstance(value, bool) else str(value)
 
 
 def _weighted(wanted: Wanted, values: Sequence[object], codes: Sequence[str]) -> Draw:
@@ -124,13 +117,10 @@ def _weighted(wanted: Wanted, values: Sequence[object], codes: Sequence[str]) ->
     assert wanted.statistics is not None
     weights = [max(1, round(share * _WEIGHTS)) for share in wanted.statistics.all_shares]
     pairs = sorted(zip(codes, weights, strict=False), key=lambda pair: -pair[1])
-    options = (
-        "{" + ", ".join(f"{code}: {weight}" for code, weight in pairs) + "}" if len(pairs) > 1 else f"[{codes[0]}]"
-    )
-    code = f"{wanted.rows}.choice({wanted.draw}, {options})"
+    weighted = "{" + ", ".join(f"{code}: {weight}" for code, weight in pairs) + "}"
+    code = f"{wanted.rows}.choice({wanted.draw}, {weighted if len(pairs) > 1 else f'[{codes[0]}]'})"
     shape = f"{len(values)} values" if len(values) > 1 else "one value"
-    copies = not wanted.column.labels and wanted.limits.allowed is None
-    return Draw(code, tuple(values), is_whole=True, shape=shape, copies=copies)
+    return Draw(code, tuple(values), is_whole=True, shape=shape, copies=not wanted.is_listed)
 
 
 def _texts(wanted: Wanted) -> Iterator[Draw]:

@@ -79,8 +79,8 @@ def read_held_rows(
     named_oids = {table.oid for table in asked}
     most = {table.oid: _MOST_KEPT if table.oid in named_oids else _MOST_SMALL for table in tables if table.has_rows}
     counts = {table.oid: _count(connection, table, most[table.oid]) for table in tables if table.has_rows}
-    records = {table.oid for table in tables if suggests("records", table.name)}
-    few = {oid for oid, count in counts.items() if small and count <= _MOST_SMALL} - tools.keys() - records
+    not_small = tools.keys() | {table.oid for table in tables if not small or suggests("records", table.name)}
+    few = {oid for oid, count in counts.items() if count <= _MOST_SMALL} - not_small
     personal = _personal(connection, few | named_oids) if few | named_oids else {}
     wanted = named_oids | few - personal.keys()
     read = {table.oid: _read(connection, table, counts) for table in tables if table.oid in wanted}

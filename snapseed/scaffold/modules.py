@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
+from itertools import chain
 from pathlib import Path
 
 from snapseed.generate.words import WORDS
@@ -49,38 +50,26 @@ class Scaffold:
     tables: int = 0
 
 
-def project_files(plan: ProjectPlan, origin: Origin) -> dict[str, str]:
-    """The text of each file, by its path in the project."""
-    return {"snapseed.toml": _settings(plan, origin), **generator_files(plan)}
-
-
 def generator_files(plan: ProjectPlan) -> dict[str, str]:
     """The text of the files of the generators, by their paths in the project."""
     files = {f"generators/{entity.name}.py": _module(entity, plan.scale) for entity in plan.entities}
     files |= {f"generators/pools/{entity.name}.csv": entity.pool for entity in plan.entities if entity.pool}
-    words = sorted(WORDS.keys() & {name for entity in plan.entities for name in entity.names})
-    if words:
-        files["generators/words.py"] = _words(words)
+    used = {name for entity in plan.entities for name in entity.names}
+    lists = [
+        (f"{name} = [", *_filled(map(quoted, words)), "]") for name, words in sorted(WORDS.items()) if name in used
+    ]
+    if lists:
+        lines = ['"""Words that the generators choose from."""', "", *chain.from_iterable(lists), ""]
+        files["generators/words.py"] = "\n".join(lines)
     return files
 
 
-def _settings(plan: ProjectPlan, origin: Origin) -> str:
-    text = (
-        _SETTINGS.replace("{now}", f"{plan.now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
-        + f"database = {json.dumps(origin.url, ensure_ascii=False)}"
-    )
-    if origin.lacks_password:
-        text += "       # its password: PGPASSWORD, or libpq's password file"
-    if origin.host is not None:
-        text += f"\nallow_hosts = [{json.dumps(origin.host, ensure_ascii=False)}]"
-    return text + "\n"
-
-
-def _words(names: Iterable[str]) -> str:
-    lines = ['"""Words that the generators choose from."""', ""]
-    for name in names:
-        lines += [f"{name} = [", *_filled(map(quoted, WORDS[name])), "]"]
-    return "\n".join(lines) + "\n"
+def settings_of(plan: ProjectPlan, origin: Origin) -> str:
+    """The text of snapseed.toml."""
+    database, host = (json.dumps(text, ensure_ascii=False) for text in (origin.url, origin.host))
+    database += "       # its password: PGPASSWORD, or libpq's password file" * origin.lacks_password
+    text = _SETTINGS.replace("{now}", f"{plan.now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
+    return f"{text}database = {database}\n" + f"allow_hosts = [{host}]\n" * (origin.host is not None)
 
 
 def _module(plan: EntityPlan, scale: int) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache, cached_property
+from itertools import chain
 
 from snapseed.generate.words import words_of
 from snapseed.scaffold.arrange import Arrangement, Place
@@ -177,7 +178,8 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
             usual = counts[-1] if counts else MOST_PER_PARENT
             most = None if parent is None else most_per_parent(proposal.sources, strides[parent], usual)
             columns = rehearsed(proposal, decide(proposal, answer), refusal)
-            joint = joint_draws(arrangement.tables[oid], columns.draws, columns.in_groups)
+            free = columns.draws.keys() - chain.from_iterable(group.states for group in columns.together)
+            joint = joint_draws(arrangement.tables[oid], columns.draws, free)
             less = columns.sometimes_null - joint.keys()
             columns = replace(columns, draws={**columns.draws, **joint}, sometimes_null=less)
             if unknown := columns.null.keys() & {*arrangement.places[oid].key}:

@@ -22,7 +22,7 @@ from snapseed.redaction import redacted, url_without_password
 from snapseed.scaffold.decide.trial import answer, refusal
 from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.kept import HeldRows, read_held_rows
-from snapseed.scaffold.modules import Origin, Scaffold, project_files
+from snapseed.scaffold.modules import Origin, Scaffold, generator_files, settings_of
 from snapseed.scaffold.plan import ProjectPlan, plan_project
 from snapseed.scaffold.schema import Table, read_schema
 from snapseed.scaffold.update import tables_of, update_project
@@ -56,13 +56,13 @@ class ScaffoldRequest:
 
 @dataclass(frozen=True)
 class _Found:
-    """What the database says: its tables, what they hold, and what is planned. `host` is that of another machine."""
+    """What the database says: its tables, what they hold, what is planned, and how to name the database."""
 
     tables: Sequence[Table]
     held: HeldRows
     plan: ProjectPlan
     described: str
-    host: str | None
+    origin: Origin
 
 
 def scaffold_project(request: ScaffoldRequest) -> Scaffold:
@@ -81,7 +81,8 @@ def scaffold_project(request: ScaffoldRequest) -> Scaffold:
 
 def _read(request: ScaffoldRequest, entities: Sequence[Entity]) -> _Found:
     """Read the catalogs and plan all entities. The rows in the tables of these `entities` are the project's own."""
-    target = target_of(interpolate(request.url, where=_SOURCE)[0], _SOURCE)
+    url = interpolate(request.url, where=_SOURCE)[0]
+    target = target_of(url, _SOURCE)
     with reading(target, "reading the catalogs") as connection, connected(target, create=False) as trying:
         tables = read_schema(connection, with_statistics=request.statistics and request.include_filled)
         for session in (connection, trying):
@@ -94,12 +95,13 @@ def _read(request: ScaffoldRequest, entities: Sequence[Entity]) -> _Found:
         plan = plan_project(tables, partial(answer, connection), held, partial(refusal, trying), now)
         identity = identify(connection)
     is_here = identity.address is None or ipaddress.ip_address(identity.address).is_loopback
-    return _Found(tables, held, plan, target.described, None if is_here else identity.host or identity.address)
+    origin = origin_of(request.url, url, None if is_here else identity.host or identity.address)
+    return _Found(tables, held, plan, target.described, origin)
 
 
 def _new(request: ScaffoldRequest, found: _Found) -> Scaffold:
     """A project for all tables."""
-    plan, held = found.plan, found.held
+    plan, held, origin = found.plan, found.held, found.origin
     # The shortest reasons first: they are the plainest.
     left_out = [f"{table}: {why}" for table, why in sorted(plan.left_out.items(), key=lambda item: len(item[1]))]
     if not plan.entities:
@@ -110,7 +112,6 @@ def _new(request: ScaffoldRequest, found: _Found) -> Scaffold:
             expected="tables in a schema that this role may use, apart from those of extensions",
             next_step="; ".join(_HOW_TO_FILL) if held.by_others else "make the tables first: migrate the application",
         )
-    origin = origin_of(request.url, interpolate(request.url, where=_SOURCE)[0], found.host)
     copied = [f"{entity.table or entity.name}.{name}" for entity in plan.entities for name in entity.copied]
     remarks = [f"left out: {reason}" for reason in left_out]
     if held.by_others:
@@ -126,7 +127,7 @@ def _new(request: ScaffoldRequest, found: _Found) -> Scaffold:
     count = len(plan.entities)
     return Scaffold(
         heading=f"generators for {count} table{'s' * (count != 1)} of {found.described}:",
-        files=project_files(plan, origin),
+        files={"snapseed.toml": settings_of(plan, origin), **generator_files(plan)},
         notes={entity.table or entity.name: entity.notes for entity in plan.entities if entity.notes},
         remarks=tuple(remarks),
         next_steps=(*["export PGPASSWORD=PASSWORD"] * origin.lacks_password, "snapseed generate", "snapseed load"),

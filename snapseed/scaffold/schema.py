@@ -14,7 +14,7 @@ from snapseed.postgres import query
 from snapseed.postgres.catalog import read_rows, read_tables, search_schemas
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.facts import ColumnFacts, TableFacts, TableName
-from snapseed.scaffold.statistics import ColumnStatistics, JointStatistics, read_joint_statistics, read_statistics
+from snapseed.scaffold.statistics import ColumnStatistics, Joint, read_joint, read_statistics
 from snapseed.snapshot.types import ColumnType, parse_type
 
 _QUERIES = Path(__file__).parent / "queries"
@@ -103,7 +103,7 @@ class Table:
     has_rows: bool = False
     rows: int | None = None
     statistics: Mapping[str, ColumnStatistics] = field(default_factory=dict)
-    joint: tuple[JointStatistics, ...] | None = ()
+    joint: Joint | None = field(default_factory=dict)
     comment: str = ""
 
     def __str__(self) -> str:
@@ -153,9 +153,9 @@ def read_schema(connection: Connection, *, with_statistics: bool = True) -> tupl
             details[row.pop("oid")][name].append(row)
     filled = {oid: table for oid, table in facts.items() if table.has_rows and with_statistics}
     statistics = read_statistics(connection, filled)
-    joint = read_joint_statistics(connection, statistics)
+    joint = read_joint(connection, statistics)
     for row in found:
-        row |= {"statistics": statistics.get(row["oid"], {}), "joint": joint.get(row["oid"], ())}
+        row |= {"statistics": statistics.get(row["oid"], {}), "joint": joint.get(row["oid"], {})}
     return tuple(_table(row, facts[row["oid"]], **details[row["oid"]]) for row in found if row["oid"] in facts)
 
 

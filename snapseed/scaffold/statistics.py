@@ -19,6 +19,8 @@ from snapseed.postgres.connect import Connection
 from snapseed.postgres.facts import ColumnFacts, TableFacts
 from snapseed.snapshot.types import Family, parse_type
 
+# The most common combinations of the values of some columns, as text or NULL, each with its share of all rows.
+Joint = Mapping[tuple[str, ...], Mapping[tuple[str | None, ...], float]]
 _QUERIES = Path(__file__).parent / "queries"
 # The rows of a lookup have weights of their own if they are not more.
 _MOST_WEIGHTS = 120
@@ -53,14 +55,6 @@ class ColumnStatistics:
         return (*self.shares, *[(1 - self.null_share - sum(self.shares)) / max(1, others)] * others)
 
 
-@dataclass(frozen=True)
-class JointStatistics:
-    """The most common combinations of the values of some columns, as text or NULL, each with its share of all rows."""
-
-    names: tuple[str, ...]
-    shares: Mapping[tuple[str | None, ...], float]
-
-
 def shares_of_keys(found: ColumnStatistics, keys: Sequence[str]) -> tuple[int, ...]:
     """How often a foreign key refers to the rows with these keys, in thousandths; empty if it is not known.
 
@@ -91,9 +85,9 @@ def read_statistics(connection: Connection, tables: Mapping[int, TableFacts]) ->
     return found
 
 
-def read_joint_statistics(
+def read_joint(
     connection: Connection, statistics: Mapping[int, Mapping[str, ColumnStatistics]]
-) -> dict[int, tuple[JointStatistics, ...] | None]:
+) -> dict[int, Joint | None]:
     """What extended statistics say about columns whose values are known; None where this role may not read them."""
     known = [
         (oid, name, value)
@@ -103,11 +97,10 @@ def read_joint_statistics(
         for value in column.common
     ]
     oids, names, values = map(list, zip(*known, strict=True)) if known else ([], [], [])
-    found: dict[int, tuple[JointStatistics, ...] | None] = {}
+    found: dict[int, Joint | None] = {}
     for row in read_rows(connection, query("joint_statistics", _QUERIES), oids=oids, names=names, values=values):
-        shares = {tuple(combined): share for combined, share in row["shares"] or ()}
-        others = found.get(row["oid"], ())
-        found[row["oid"]] = (*others, JointStatistics(row["names"], shares)) if others is not None and shares else None
+        shares = {row["names"]: {tuple(combined): share for combined, share in row["shares"] or ()}}
+        found[row["oid"]] = None if row["names"] is None else {**(found.get(row["oid"]) or {}), **shares}
     return found
 
 

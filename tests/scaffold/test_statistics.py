@@ -175,7 +175,7 @@ def test_extended_statistics_that_a_role_may_not_read_are_told(shop: Shop) -> No
         shop.connection.execute("CREATE ROLE reader; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
         shop.connection.execute("SET LOCAL ROLE reader")
         joint = {table.name: table.joint for table in read_schema(shop.connection)}
-    assert (joint["parcels"], joint["orders"]) == (None, ())
+    assert (joint["parcels"], joint["orders"]) == (None, {})
 
 
 def test_no_personal_value_is_written(shop: Shop) -> None:

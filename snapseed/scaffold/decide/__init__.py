@@ -58,11 +58,6 @@ class Columns:
     sometimes_null: frozenset[str] = frozenset()
     together: tuple[Together, ...] = ()
 
-    @property
-    def in_groups(self) -> set[str]:
-        """The columns that are drawn together with others."""
-        return {name for group in self.together for name in group.states}
-
 
 def decide(proposal: Proposal, answer: Answer) -> Columns:
     """Choose the first draw of each column that meets its checks, then combine columns until the other checks hold.
@@ -113,7 +108,7 @@ def rehearsed(proposal: Proposal, columns: Columns, refusal: Callable[[Candidate
     if not proposal.sources.conditions.rules:
         return columns
     while (said := refusal(_rows_of(proposal, columns))) is not None:
-        free = proposal.sources.nullable - columns.in_groups
+        free = proposal.sources.nullable.difference(*(group.states for group in columns.together))
         less = {name: _without(columns, name, said) for name in columns.draws if name in free}
         name = next((name for name, fewer in less.items() if refusal(_rows_of(proposal, fewer)) != said), None)
         if name is None:
