@@ -168,5 +168,5 @@ def extra(name: str, what: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as exc:
-        get = f"pip install 'snapseed[{name}]'"
-        raise ConfigurationError(f"{what} not installed", observed=f"no package {exc.name}", next_step=get) from exc
+        observed, get = f"no package {exc.name}", f"pip install 'snapseed[{name}]'"
+        raise ConfigurationError(f"{what} not installed", observed=observed, next_step=get) from exc

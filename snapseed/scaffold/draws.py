@@ -34,8 +34,6 @@ _NUMBER = re.compile(NUMBER + r"(?:/(?P<by>\d+))?(?:%(?P<rest>\d+))?(?::(?P<widt
 _MOST_EXAMPLES = 200
 # Examples of row numbers.
 _NUMBERS = ("1234567", "42", "1")
-# How many letters of a table's name begin its codes.
-_LETTERS = 3
 # How many words of a list serve as examples, the longest first.
 _SOME = 3
 _ANY_UNIQUE = ("{WORDS}-{number}", "{WORDS}{number}", "{number}", "a{number}", "A{number}")
@@ -228,7 +226,7 @@ def templated(wanted: Wanted, template: str) -> Draw:
     """The draw that a template in `names.toml` describes."""
     if "{" not in template:
         return choice(wanted, tuple(template.split("|")))
-    prefix = singular(words_of(wanted.table)).replace("_", "")[:_LETTERS].upper() or "A"
+    prefix = singular(words_of(wanted.table)).replace("_", "")[:3].upper() or "A"
     pieces = _PLACE.split(template.replace("{TABLE}", prefix))
     names = pieces[1::2]
     words, _, draw = names[0].partition(" by ")

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from itertools import compress, pairwise
+from itertools import pairwise
 
 from snapseed.generate.words import WORDS
 from snapseed.scaffold.arrange.sizes import STEPS, divided
@@ -28,8 +28,6 @@ _DIGITS = 4
 _MOST_DIGITS = 6
 # More digits than this have no room in 64 bits.
 _LARGEST = 10**18
-# How often weights are fitted to the shares of each column.
-_ROUNDS = 20
 _MICROSECOND = timedelta(microseconds=1)
 # The coarsest of these of which all moments of a column are multiples is that of its draws; a moment of a long range
 # is rounded to one as well.
@@ -86,25 +84,15 @@ def coupled(names: Iterable[str], values: Sequence[object], weights: Sequence[in
 
 
 def weights_of(table: Table, states: Mapping[str, Sequence[object]]) -> list[int]:
-    """How often each row of states is, in thousandths, so that each column has its shares; empty if none are known.
-
-    This is iterative proportional fitting.
-    """
-    texts = {name: [_as_text(value) for value in values] for name, values in states.items()}
-    shares = {
-        name: {None: known.null_share, DRAWN: 1 - known.null_share}
-        | dict(zip(known.common, known.shares, strict=False))
-        for name in texts
-        if (known := table.statistics.get(name)) is not None
-    }
-    weights = [1.0] * len(next(iter(texts.values())))
-    for name in [*shares] * _ROUNDS:
-        sums = {text: sum(compress(weights, (one == text for one in texts[name]))) or 1 for text in {*texts[name]}}
-        weights = [
-            weight * shares[name].get(text, sums[text]) / sums[text]
-            for weight, text in zip(weights, texts[name], strict=True)
-        ]
-    return [max(1, round(weight / sum(weights) * _WEIGHTS)) for weight in weights] if shares else []
+    """How often each row of states is, in thousandths, by the known column with the most states; empty if none is."""
+    known_names = states.keys() & table.statistics.keys()
+    if not known_names:
+        return []
+    name = max(sorted(known_names), key=lambda name: len({*states[name]}))
+    known = table.statistics[name]
+    texts, shares = [_as_text(value) for value in states[name]], {None: known.null_share, DRAWN: 1 - known.null_share}
+    shares |= dict(zip(map(str.rstrip, known.common), known.shares, strict=False))
+    return [max(1, round(shares.get(text, 0) / texts.count(text) * _WEIGHTS)) for text in texts]
 
 
 def _as_text(value: object) -> str | None:

@@ -146,14 +146,11 @@ def _about_replaced(request: ScaffoldRequest, found: _Found) -> Iterator[str]:
         yield f"for as many rows as the source has: snapseed generate --scale {found.plan.scale}"
     others = [table for table in filled if table.oid not in replaced]
     if blocking := [str(table) for table in others if any(key.target in replaced for key in table.foreign_keys)]:
-        yield f"rows of these tables, which are left out, refer to them: {', '.join(blocking)}"
-        yield "  so a load stops, unless --with-children empties these too"
+        yield f"a load stops, unless --with-children empties those that refer to them: {', '.join(blocking)}"
     if hidden := [str(table) for table in replaced.values() if table.joint is None]:
         yield f"only their owner may read the extended statistics of these tables: {', '.join(hidden)}; not used"
-    unknown = [str(table) for table in replaced.values() if not table.statistics]
-    if unknown and request.statistics:
-        how = "ANALYZE them and repeat this, and their columns look like those of the source"
-        yield f"PostgreSQL has no statistics of these tables: {', '.join(unknown)}; {how}"
+    if unknown := [str(table) for table in replaced.values() if request.statistics and not table.statistics]:
+        yield f"PostgreSQL has no statistics of these tables: {', '.join(unknown)}; ANALYZE them, and repeat this"
 
 
 def origin_of(url: str, filled: str, host: str | None) -> Origin:
