@@ -109,7 +109,7 @@ def count_changes(connection: Connection, table: TableName) -> int | None:
 
 def table_state(
     connection: Connection, entity: EntityRecord, table: TableName, pages: Sequence[int] | None = None
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """The state of a table now.
 
     `pages` are the ones to sample, to compare with an earlier state.
