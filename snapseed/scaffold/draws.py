@@ -208,7 +208,8 @@ def _by_name(wanted: Wanted) -> Iterator[Draw]:
 
 def _keys(wanted: Wanted) -> Iterator[Draw]:
     """Keys must ascend by their bytes, as numbers with leading zeros do."""
-    prefix = singular(words_of(wanted.table)).replace("_", "-") + "-"
+    name = wanted.table if suggests("key", wanted.name) else wanted.name
+    prefix = singular(words_of(name)).replace("_", "-") + "-"
     if wanted.length is None or wanted.length >= len(prefix) + _KEY_DIGITS:
         yield templated(wanted, f"{prefix}{{number:{_KEY_DIGITS}}}")
     yield from _matching(wanted)
@@ -262,7 +263,9 @@ def names_of_rows(wanted: Wanted, count: int, key_length: int | None) -> Iterato
         rows = sorted(coded[:count], key=lambda row: code(row, key_length))
         names, codes = tuple(row[-1] for row in rows), tuple(code(row, wanted.length) for row in rows)
     is_code = wanted.is_key or suggests("code", wanted.name)
-    is_label = suggests("label", wanted.name) or words_of(wanted.name) in {table, last}
+    # A description beside a name is another text.
+    named = "desc" in wanted.name and any(suggests("label", other) for other in wanted.others)
+    is_label = (suggests("label", wanted.name) and not named) or words_of(wanted.name) in {table, last}
     values = (codes if is_code else names)[:count]
     if (is_code or is_label) and len(set(values)) == count:
         yield Draw(f"[{', '.join(map(quoted, values))}]", values, is_unique=True, is_whole=True)
