@@ -1,7 +1,4 @@
-"""What a draw is: code that fills a column, with examples of its values. And the draws of texts.
-
-Texts are drawn by the name of their column, or by the pattern that a check asks for. Unique ones use the row number.
-"""
+"""A draw is code that fills a column, with examples. Those of texts are here: by names, patterns, or the row number."""
 
 from __future__ import annotations
 

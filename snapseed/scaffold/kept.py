@@ -55,8 +55,7 @@ class KeptRows:
 class HeldRows:
     """What to do with tables that hold rows, by oid: their `kept` rows, or why they are left out.
 
-    They are left out because a tool fills them (`by_tools`), or since nothing else was asked for (`by_others`).
-    `personal` are the kept columns that look personal.
+    A tool fills them (`by_tools`), or nothing was asked for (`by_others`). `personal` are columns that look personal.
     """
 
     kept: Mapping[int, KeptRows] = field(default_factory=dict)

@@ -28,10 +28,7 @@ _COUNTED = {"1": "One row", "2": "Two rows"}
 
 @dataclass(frozen=True)
 class Origin:
-    """The database that a project is for: its URL without a password, and its host if that is another machine.
-
-    `lacks_password`: the URL had one, which is not written anywhere.
-    """
+    """The database of a project: its URL, which `lacks_password` if it had one, and its host if that is elsewhere."""
 
     url: str
     host: str | None = None

@@ -68,9 +68,8 @@ class _Found:
 def scaffold_project(request: ScaffoldRequest) -> Scaffold:
     """The files of a project for the tables of a database.
 
-    Only catalogs and the rows to keep are read, and only checks are evaluated, in one transaction that may not write.
-    Rows are tried in temporary tables, by transactions that are rolled back. Raises `UsageError` if there is no table
-    to make rows for, for rows that cannot be kept, and what connecting raises.
+    One transaction that may not write reads catalogs and the rows to keep, and evaluates checks; others, rolled back,
+    try rows in temporary tables. Raises `UsageError` without a table, and for rows that cannot be kept.
     """
     if request.update is None:
         return _new(request, _read(request, []))

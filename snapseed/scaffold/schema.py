@@ -1,7 +1,4 @@
-"""The tables of a database with their keys, checks and partitions: frozen records, and how they are read.
-
-Reads catalogs only, no rows. Expressions are in the server's own spelling.
-"""
+"""The tables of a database with keys, checks and partitions, from catalogs; expressions are as the server spells them."""
 
 from __future__ import annotations
 
@@ -26,8 +23,8 @@ _DETAILS = ("unique", "foreign_keys", "checks", "exclusions", "defaults", "parti
 class ForeignKey:
     """Columns that refer to columns of the table with the oid `target`, in the order of the constraint.
 
-    `cascades`: deleting a row deletes those that refer to it. `is_required`: no column of the key takes NULL.
-    `guess` is the name of the table if nobody has declared the key.
+    `cascades`: deleting a row deletes those that refer to it. `is_required`: no column takes NULL. `guess` is the name
+    of the table if nobody has declared the key.
     """
 
     columns: tuple[str, ...]

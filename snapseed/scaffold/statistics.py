@@ -1,10 +1,8 @@
-"""What PostgreSQL's own statistics say about the columns of a table. They are read from catalogs; no row is.
-
-Values are read only of numbers, times, Booleans, enums and codes, and never of a column that may be personal.
-"""
+"""PostgreSQL's own statistics about columns. Values only of numbers, times, Booleans, enums and codes; none is personal."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -32,10 +30,9 @@ _MOST_JOINT = 50
 class ColumnStatistics:
     """What ANALYZE found out about a column.
 
-    `distinct` is the number of different values, `shares` how often the most common ones are, of all rows. `common`
-    are these values and `bounds` divide all others into equal shares, as text; both are empty if they are not to be
-    known. `sizes` divide the arrays of the column by their number of elements. `correlation` is that with the order of
-    the rows on disk. `until` is the end of the day of the newest moment that has passed.
+    `distinct` counts its values, `shares` are those of the most common ones, of all rows. These are `common`, `bounds`
+    divide all others into equal shares, as text; both are empty if nobody may know them. `sizes` divide arrays by their
+    length, `correlation` is with the rows on disk, `until` the end of the day of the newest moment that has passed.
     """
 
     null_share: float = 0.0
@@ -89,16 +86,12 @@ def read_joint(
     connection: Connection, statistics: Mapping[int, Mapping[str, ColumnStatistics]]
 ) -> dict[int, Joint | None]:
     """What extended statistics say about columns whose values are known; None where this role may not read them."""
-    known = [
-        (oid, name, value)
+    known = {
+        oid: {name: one.common for name, one in columns.items() if len(one.common) == one.distinct <= _MOST_JOINT}
         for oid, columns in statistics.items()
-        for name, column in columns.items()
-        if len(column.common) == column.distinct <= _MOST_JOINT
-        for value in column.common
-    ]
-    oids, names, values = map(list, zip(*known, strict=True)) if known else ([], [], [])
+    }
     found: dict[int, Joint | None] = {}
-    for row in read_rows(connection, query("joint_statistics", _QUERIES), oids=oids, names=names, values=values):
+    for row in read_rows(connection, query("joint_statistics", _QUERIES), known=json.dumps(known)):
         shares = {row["names"]: {tuple(combined): share for combined, share in row["shares"] or ()}}
         found[row["oid"]] = None if row["names"] is None else {**(found.get(row["oid"]) or {}), **shares}
     return found

@@ -1,8 +1,4 @@
-"""`init --from-database --update`: what a migration has changed, added to the generators of a project that exists.
-
-Only lines are added, and names to imports, and only where a module still has the form that `init` writes. All else is
-told.
-"""
+"""`init --update`: what a migration has changed. Lines are added to modules as `init` writes them; all else is told."""
 
 from __future__ import annotations
 

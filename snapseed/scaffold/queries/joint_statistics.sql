@@ -2,7 +2,8 @@
 -- known already leave the server, and NULL; only combinations in five rows or more count. Statistics that this role may
 -- not read have no combination.
 WITH known AS (
-  SELECT * FROM unnest(%(oids)s::int8[], %(names)s::text[], %(values)s::text[]) AS k (oid, name, value)
+  SELECT t.key::int8 AS oid, c.key AS name, v.value
+    FROM jsonb_each(%(known)s::jsonb) t, jsonb_each(t.value) c, jsonb_array_elements_text(c.value) v
 ), found AS (
   SELECT e.stxrelid::int8 AS oid, e.oid AS statistics, s.attnames, s.most_common_vals AS vals, s.most_common_freqs AS freqs,
          greatest(c.reltuples, 0) AS rows, s.statistics_name IS NOT NULL AS is_readable
