@@ -279,8 +279,12 @@ def set_sequences(connection: Statements, plan: LoadPlan, *, by_alter: bool) -> 
             " FROM (SELECT {}(key)::int8 FROM ({}) AS keys (key)) AS last (key) WHERE key IS NOT NULL"
         ).format(*bounds, sql.Literal(step), extreme, union.join(keys))
         if not by_alter:
-            setval = sql.SQL("SELECT pg_catalog.setval({}, value) FROM ({}) AS last")
-            connection.execute(setval.format(sql.Literal(name), last))
+            # The catalog keeps the statement on this node: Citus would leave it to the node of the rows.
+            setval = sql.SQL(
+                "SELECT pg_catalog.setval(seqrelid::pg_catalog.regclass, value)"
+                " FROM ({}) AS last, pg_catalog.pg_sequence WHERE seqrelid = {}::pg_catalog.regclass"
+            )
+            connection.execute(setval.format(last, sql.Literal(name)))
         elif row := connection.execute(last).fetchone():
             restart = sql.SQL("ALTER SEQUENCE {} RESTART WITH {}")
             connection.execute(restart.format(sql.SQL(name), sql.Literal(int(row[0]))))
