@@ -72,9 +72,6 @@ def init(
         str | None,
         typer.Option(metavar="URL", help="Write a project for a copy of this database, and capture it."),
     ] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="With --update: change modules that are not committed.")
-    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """Write a starter project, into an existing repository too. Overwrites nothing; --update adds lines to modules."""
@@ -100,10 +97,10 @@ def init(
             request = ScaffoldRequest(
                 from_database, keep_rows or (), keep_small, include_filled, statistics=not no_statistics, update=project
             )
-            _write_for_database(folder, scaffold_project(request), project, consent=yes)
+            _write_for_database(folder, scaffold_project(request), project)
 
 
-def _write_for_database(folder: Path, made: Scaffold, project: Project | None, *, consent: bool) -> None:
+def _write_for_database(folder: Path, made: Scaffold, project: Project | None) -> None:
     """Print what was found, then write the files: into the generators of a project, or all of a new one."""
     if made.heading:
         console.write(*wrapped(made.heading))
@@ -117,7 +114,7 @@ def _write_for_database(folder: Path, made: Scaffold, project: Project | None, *
         home = project.file.parent
         files = {os.path.relpath(project.generators / name, home): text for name, text in made.files.items()}
         present = [name for name in files if (home / name).exists()]
-        if present and not consent:
+        if present:
             _require_committed(home, present)
         _write(home, files, into=present)
     if made.next_steps:
@@ -130,7 +127,7 @@ def _require_committed(folder: Path, names: Sequence[str]) -> None:
 
     if changed := git(folder, "status", "--porcelain", "--", *names).stdout.decode(errors="replace"):
         told = ", ".join(line[3:] for line in changed.splitlines())
-        advice = "commit them first, so that git diff shows what is added, or repeat this with --yes"
+        advice = "commit them first, so that git diff shows what is added"
         raise RefusedError("modules have changes that are not committed", observed=told, next_step=advice)
 
 

@@ -1,4 +1,4 @@
-"""The tables of a database with keys, checks and partitions, from catalogs; expressions are as the server spells them."""
+"""The tables of a database with keys, checks and partitions, from catalogs; expressions as the server spells them."""
 
 from __future__ import annotations
 

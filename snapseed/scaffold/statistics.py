@@ -1,4 +1,4 @@
-"""PostgreSQL's own statistics about columns. Values only of numbers, times, Booleans, enums and codes; none is personal."""
+"""PostgreSQL's own statistics about columns: values only of numbers, times, Booleans, enums and codes; none personal."""
 
 from __future__ import annotations
 
