@@ -13,20 +13,14 @@ from snapseed.generate.words import words_of
 from snapseed.scaffold.arrange import Arrangement, Place
 from snapseed.scaffold.arrange.parents import with_guesses
 from snapseed.scaffold.arrange.placing import arrange
-from snapseed.scaffold.arrange.sizes import (
-    MOST_PER_PARENT,
-    children_per_parent,
-    fan_out_of,
-    largest_root,
-    rows_of,
-)
+from snapseed.scaffold.arrange.sizes import MOST_PER_PARENT, children_per_parent, fan_out_of, largest_root, rows_of
 from snapseed.scaffold.conditions import conditions_of
-from snapseed.scaffold.decide import Answer, Columns, Together, decide, rehearsed
+from snapseed.scaffold.decide import Answer, Columns, decide, rehearsed
 from snapseed.scaffold.decide.columns import Proposal, propose, share_of_nulls
-from snapseed.scaffold.decide.combinations import DRAWN
 from snapseed.scaffold.decide.sources import ImpossibleError, most_per_parent, sources_of
 from snapseed.scaffold.decide.trial import CandidateRows
-from snapseed.scaffold.draws import NUMBER, literal, quoted
+from snapseed.scaffold.draws import DRAWN, NUMBER, quoted
+from snapseed.scaffold.draws_by_statistics import coupled, weights_of
 from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.kept import HeldRows
 from snapseed.scaffold.names import identifier, short_type
@@ -95,11 +89,15 @@ class EntityPlan:
 
 @dataclass(frozen=True)
 class ProjectPlan:
-    """All modules, parents before children, the tables left out with their reasons, and the project's `now`."""
+    """All modules, parents before children, the tables left out with their reasons, and the project's `now`.
+
+    `scale` is that of as many rows as the source has; 0 if they are not known.
+    """
 
     entities: tuple[EntityPlan, ...]
     left_out: Mapping[str, str]
     now: datetime
+    scale: int
 
 
 def alias_of(entity: str, parameters: Iterable[str]) -> str:
@@ -135,7 +133,7 @@ def plan_project(
         entities, impossible = _entities(arrangement, answer, refusal)
         if not impossible:
             left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
-            return ProjectPlan(tuple(_without_circles(entities)), left_out, now)
+            return ProjectPlan(tuple(_without_circles(entities)), left_out, now, largest_root(arrangement))
         # A table is tried again without guesses, then, if its key has several columns, with one of them.
         guessed = {oid for oid in impossible if any(key.guess for key in by_oid[oid].foreign_keys)}
         by_oid |= {oid: by_oid[oid].declared for oid in guessed}
@@ -146,10 +144,7 @@ def plan_project(
 
 
 def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tuple[list[EntityPlan], dict[int, str]]:
-    """For all tables, parents before children; and why some can have no rows.
-
-    What has to do with one of those waits for the next time: without it, it may become something else.
-    """
+    """For all tables, parents before children; and why some can have no rows. What needs them waits."""
     names = {place.name for place in arrangement.places.values()}
     largest = largest_root(arrangement)
     impossible: dict[int, str] = {}
@@ -246,7 +241,7 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
     """The statements of a function, and the code of each column. Entities and their rows are still placeholders.
 
     A column from which others are drawn has a variable, except foreign columns and the key: drawing these again is
-    short, and gives the same values. So has each group of columns that are drawn together.
+    short, and gives the same values.
     """
     sources = proposal.sources
     # Other columns may be drawn from a column that has no value itself.
@@ -263,10 +258,13 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
 
     for group in columns.together:
         drawn_or_null = {name for name, states in group.items() if DRAWN in states}
-        rows = assigned("together", _table(group, drawn_or_null))
-        nulls |= {name: (f"no {name}", f"{rows}[{quoted(f'no {name}')}]") for name in drawn_or_null}
-        listed = group.keys() - drawn_or_null
-        draws |= {name: replace(draws[name], code=f"{rows}[{quoted(name)}]", local=None) for name in listed}
+        weights = weights_of(sources.table, group)
+        codes = {
+            name: coupled(group, [state is None for state in states] if name in drawn_or_null else states, weights)
+            for name, states in group.items()
+        }
+        nulls |= {name: (f"no {name}", codes[name]) for name in drawn_or_null}
+        draws |= {name: replace(draws[name], code=codes[name], local=None) for name in codes.keys() - drawn_or_null}
 
     @cache
     def drawn(name: str) -> str:
@@ -292,17 +290,6 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
     for name, (draw, share) in (*nulls.items(), *spared.items()):
         values |= {name: f"rows.or_null({quoted(draw)}, {values[name]}, {share})"} if name in values else {}
     return statements, values
-
-
-def _table(together: Together, drawn: Collection[str]) -> str:
-    """A row of a table for each row: what its columns have in common, or which of those that are drawn are NULL."""
-    shown = (
-        f"{quoted(f'no {name}')}: {[state is None for state in states]}"
-        if name in drawn
-        else f"{quoted(name)}: [{', '.join(map(literal, states))}]"
-        for name, states in together.items()
-    )
-    return f"rows.sample({quoted(', '.join(together))}, pl.DataFrame({{{', '.join(shown)}}}))"
 
 
 def _title(table: Table) -> str:

@@ -1,7 +1,4 @@
-"""Whose rows are whose: foreign keys that nobody declared, and of a table's foreign keys the one to its parent, if any.
-
-A column refers to another table by its name and its type. The parent's key says best whose rows they are.
-"""
+"""Whose rows are whose: foreign keys that nobody declared, and which key leads to a table's parent."""
 
 from __future__ import annotations
 

@@ -189,10 +189,7 @@ class References:
         return KeySource({name: f"{reference}, unique=True)"}, is_unique=True) if is_possible else KeySource()
 
     def _another(self, key: ForeignKey) -> KeySource:
-        """Another row of the parent's table than the parent; for the very first row there is only the parent.
-
-        If the two must differ, the very first row has no children.
-        """
+        """Another row of the parent's table; the very first row has its parent, or no children if they must differ."""
         source = self._referred(key, is_unique=False)
         needs_value = key.is_required or self.conditions.on(key.columns[0])
         if not needs_value or self.arrangement.ancestors(self.oid)[-1] != key.target:
