@@ -11,23 +11,18 @@ from functools import cache, cached_property
 
 from snapseed.generate.words import words_of
 from snapseed.scaffold.arrange import Arrangement, Place
-from snapseed.scaffold.arrange.guesses import with_guesses
+from snapseed.scaffold.arrange.parents import with_guesses
 from snapseed.scaffold.arrange.placing import arrange
-from snapseed.scaffold.arrange.sizes import (
-    MOST_PER_PARENT,
-    children_per_parent,
-    fan_out_of,
-    largest_root,
-    rows_of,
-)
+from snapseed.scaffold.arrange.sizes import MOST_PER_PARENT, children_per_parent, fan_out_of, largest_root, rows_of
 from snapseed.scaffold.conditions import conditions_of
-from snapseed.scaffold.decide import Answer, Columns, Together, decide, rehearsed
+from snapseed.scaffold.decide import Answer, Columns, decide, rehearsed
 from snapseed.scaffold.decide.columns import Proposal, propose, share_of_nulls
 from snapseed.scaffold.decide.sources import ImpossibleError, most_per_parent, sources_of
 from snapseed.scaffold.decide.trial import CandidateRows
-from snapseed.scaffold.draws import NUMBER, literal, quoted
+from snapseed.scaffold.draws import DRAWN, NUMBER, quoted
+from snapseed.scaffold.draws_by_statistics import coupled, weights_of
 from snapseed.scaffold.expressions import NOW
-from snapseed.scaffold.kept import HeldRows, KeptRows
+from snapseed.scaffold.kept import HeldRows
 from snapseed.scaffold.names import identifier, short_type
 from snapseed.scaffold.schema import Table
 from snapseed.snapshot.manifest import IDENTIFIER, is_identifier
@@ -55,7 +50,7 @@ class EntityPlan:
     title: str
     key: tuple[str, ...]
     columns: Mapping[str, str]
-    rows: str | None
+    rows: str | None = None
     parent: str | None = None
     per_parent: str | None = None
     among: str | None = None
@@ -94,11 +89,15 @@ class EntityPlan:
 
 @dataclass(frozen=True)
 class ProjectPlan:
-    """All modules, parents before children, the tables left out with their reasons, and the project's `now`."""
+    """All modules, parents before children, the tables left out with their reasons, and the project's `now`.
+
+    `scale` is that of as many rows as the source has; 0 if they are not known.
+    """
 
     entities: tuple[EntityPlan, ...]
     left_out: Mapping[str, str]
     now: datetime
+    scale: int
 
 
 def alias_of(entity: str, parameters: Iterable[str]) -> str:
@@ -134,7 +133,7 @@ def plan_project(
         entities, impossible = _entities(arrangement, answer, refusal)
         if not impossible:
             left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
-            return ProjectPlan(tuple(_without_circles(entities)), left_out, now)
+            return ProjectPlan(tuple(_without_circles(entities)), left_out, now, largest_root(arrangement))
         # A table is tried again without guesses, then, if its key has several columns, with one of them.
         guessed = {oid for oid in impossible if any(key.guess for key in by_oid[oid].foreign_keys)}
         by_oid |= {oid: by_oid[oid].declared for oid in guessed}
@@ -145,10 +144,7 @@ def plan_project(
 
 
 def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tuple[list[EntityPlan], dict[int, str]]:
-    """For all tables, parents before children; and why some can have no rows.
-
-    What has to do with one of those waits for the next time: without it, it may become something else.
-    """
+    """For all tables, parents before children; and why some can have no rows. What needs them waits."""
     names = {place.name for place in arrangement.places.values()}
     largest = largest_root(arrangement)
     impossible: dict[int, str] = {}
@@ -157,11 +153,12 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
     strides: dict[int | None, int] = {None: 1}
     entities: dict[int, EntityPlan] = {}
     for oid in sorted(arrangement.places, key=lambda oid: len(arrangement.ancestors(oid))):
-        if oid in arrangement.kept:
-            entities[oid] = _kept(arrangement.tables[oid], arrangement.places[oid], arrangement.kept[oid])
+        place = arrangement.places[oid]
+        if kept := arrangement.kept.get(oid):
+            entity = _declared(arrangement.tables[oid], place, kept.columns)
+            entities[oid] = replace(entity, rows=str(len(kept.rows)), pool=kept.pool)
             continue
-        key = arrangement.places[oid].parent
-        parent = None if key is None else key.target
+        parent = None if place.parent is None else place.parent.target
         related = {*arrangement.ancestors(oid), *(found.target for found in arrangement.tables[oid].foreign_keys)}
         if oid in waiting or related & (impossible.keys() | waiting):
             waiting.add(oid)
@@ -172,7 +169,7 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
             usual = counts[-1] if counts else MOST_PER_PARENT
             most = None if parent is None else most_per_parent(proposal.sources, strides[parent], usual)
             columns = rehearsed(proposal, decide(proposal, answer), refusal)
-            if unknown := columns.null.keys() & {*arrangement.places[oid].key}:
+            if unknown := columns.null.keys() & {*place.key}:
                 raise ImpossibleError(oid, f"snapseed found no values for its key ({', '.join(unknown)})")  # noqa: TRY301
         except ImpossibleError as exc:
             impossible[oid] = exc.reason
@@ -194,17 +191,15 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
     return list(entities.values()), impossible
 
 
-def _kept(table: Table, place: Place, kept: KeptRows) -> EntityPlan:
-    """For a table that keeps the rows that it holds."""
+def _declared(table: Table, place: Place, columns: Iterable[str]) -> EntityPlan:
+    """The declaration of an entity with these columns."""
     return EntityPlan(
         name=place.name,
         table=None if table.name == place.name else table.name,
         schema=None if table.is_visible else table.schema,
         title=_title(table),
-        key=kept.key,
-        columns={name: short_type(table.kind(name).name) for name in kept.columns},
-        rows=str(len(kept.rows)),
-        pool=kept.pool,
+        key=place.key,
+        columns={name: short_type(table.kind(name).name) for name in columns},
     )
 
 
@@ -218,17 +213,10 @@ def _entity(proposal: Proposal, columns: Columns, parent: str | None, names: Col
     def named(code: str) -> str:
         return _ENTITY.sub(lambda match: alias_of(match[1], parameters), _ROWS.sub(r"\1", code))
 
-    plan = EntityPlan(
-        name=place.name,
-        table=None if table.name == place.name else table.name,
-        schema=None if table.is_visible else table.schema,
-        title=_title(table),
-        key=place.key,
-        columns={name: short_type(table.kind(name).name) for name in values},
+    plan = replace(
+        _declared(table, place, values),
         parent=parent,
-        per_parent=None,
         among=among,
-        rows=None,
         parameters=parameters,
         references=frozenset(name for code in codes for name in _ENTITY.findall(code)) | ({among} if among else set()),
         statements=tuple((name, named(code)) for name, code in statements),
@@ -253,7 +241,7 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
     """The statements of a function, and the code of each column. Entities and their rows are still placeholders.
 
     A column from which others are drawn has a variable, except foreign columns and the key: drawing these again is
-    short, and gives the same values. So has each group of columns that are drawn together.
+    short, and gives the same values.
     """
     sources = proposal.sources
     # Other columns may be drawn from a column that has no value itself.
@@ -269,10 +257,14 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
         return variable
 
     for group in columns.together:
-        rows = assigned("together", _table(group))
-        nulls |= {name: (f"no {name}", f"{rows}[{quoted(f'no {name}')}]") for name in group.drawn}
-        listed = group.states.keys() - group.drawn
-        draws |= {name: replace(draws[name], code=f"{rows}[{quoted(name)}]", local=None) for name in listed}
+        drawn_or_null = {name for name, states in group.items() if DRAWN in states}
+        weights = weights_of(sources.table, group)
+        codes = {
+            name: coupled(group, [state is None for state in states] if name in drawn_or_null else states, weights)
+            for name, states in group.items()
+        }
+        nulls |= {name: (f"no {name}", codes[name]) for name in drawn_or_null}
+        draws |= {name: replace(draws[name], code=codes[name], local=None) for name in codes.keys() - drawn_or_null}
 
     @cache
     def drawn(name: str) -> str:
@@ -294,23 +286,10 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
     values = {}
     for name in (column.name for column in sources.table.columns if column.name in filled):
         values[name] = draws[name].finished(variables.get(name, filled[name]))
-    return statements, values | {
-        name: f"rows.or_null({quoted(draw)}, {values[name]}, {share})"
-        for name, (draw, share) in nulls.items()
-        if name in values
-    }
-
-
-def _table(together: Together) -> str:
-    """A row of a table for each row: what its columns have in common, or which of them are NULL."""
-    columns = {
-        f"no {name}" if name in together.drawn else name: [state is None for state in states]
-        if name in together.drawn
-        else states
-        for name, states in together.states.items()
-    }
-    shown = (f"{quoted(name)}: [{', '.join(map(literal, states))}]" for name, states in columns.items())
-    return f"rows.sample({quoted(', '.join(together.states))}, pl.DataFrame({{{', '.join(shown)}}}))"
+    spared = {name: (f"{name} spared", f"rows.key().is_in({list(keys)})") for name, keys in columns.spared.items()}
+    for name, (draw, share) in (*nulls.items(), *spared.items()):
+        values |= {name: f"rows.or_null({quoted(draw)}, {values[name]}, {share})"} if name in values else {}
+    return statements, values
 
 
 def _title(table: Table) -> str:

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice, product
 
+from snapseed.scaffold.draws import DRAWN
+
 NULL = "null"
-# Whatever the column's own draw gives.
-DRAWN = "(drawn)"
 # How many columns without a list of values may get one, how many values of a list count, and how many rows are kept.
 _MOST_SPELLED, _MOST_VALUES, _MOST_ROWS = 4, 12, 12
 _MOST_TRIED = 20_000
@@ -34,10 +34,6 @@ class Options:
     is_whole: bool = False
     may_be_null: bool = False
     is_optional: bool = False
-
-    def states(self, *, spelled: bool) -> tuple[str, ...]:
-        """The draw as such or, if `spelled`, its values one by one; and NULL."""
-        return (*(self.values[:_MOST_VALUES] if spelled else (DRAWN,)), *[NULL] * self.may_be_null)
 
 
 def rows_meeting(
@@ -61,7 +57,10 @@ def rows_meeting(
         for spelled in combinations(unlisted, count):
             known = {name: frozenset(examples[name]) for name in examples.keys() - {*lists, *spelled}}
             unfit = [_unfit(names, known, columns, rows) for columns, rows in refused]
-            states = [options[name].states(spelled=name not in known) for name in names]
+            states = [
+                (*((DRAWN,) if name in known else option.values[:_MOST_VALUES]), *[NULL] * option.may_be_null)
+                for name, option in options.items()
+            ]
             rows = list(islice(product(*states), max(left, 0)))
             left -= len(rows)
             fitting = tuple(
@@ -109,11 +108,8 @@ def _few(options: Mapping[str, Options], rows: tuple[Row, ...]) -> tuple[Row, ..
 
 def _spread(rows: tuple[Row, ...], most: int) -> tuple[Row, ...]:
     """Rows at even distances, with a stride that varies the column that changes fastest as well."""
-    if len(rows) <= most:
-        return rows
-    return tuple(
-        rows[place] for place in sorted({place * (len(rows) + most) // most % len(rows) for place in range(most)})
-    )
+    places = {place * (len(rows) + most) // most % max(1, len(rows)) for place in range(most)}
+    return tuple(rows[place] for place in sorted(places)) if len(rows) > most else rows
 
 
 def are_independent(rows: Sequence[Row]) -> bool:

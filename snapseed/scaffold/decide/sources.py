@@ -114,10 +114,10 @@ def most_per_parent(sources: Sources, stride: int, usual: int) -> int:
         return most
     if room >= _ROOMY:
         return int(min(most, max(1, room // _MANY_ROOTS // stride)))
-    if stride * _ROOTS > room:
+    if stride * _ROOTS > room and not sources.table.rows:
         kind = short_type(sources.table.column(name).type)
         raise ImpossibleError(sources.table.oid, f"its key, a {kind}, has no room for all its rows")
-    return int(min(most, _MOST_SMALL, room // _ROOTS // stride))
+    return int(min(most if sources.table.rows else min(most, _MOST_SMALL), max(1, room // _ROOTS // stride)))
 
 
 def leave(table: Table, name: str, why: str) -> dict[str, str]:
@@ -199,7 +199,7 @@ def _unique(references: References, chosen: Mapping[ForeignKey, KeySource], null
         frozenset(name for source in chosen.values() for name in source.codes),
         columns=frozenset(name for key, source in chosen.items() if source.is_unique for name in key.columns)
         | (frozenset(place.combined) if len(place.combined) == 1 else frozenset())
-        | (frozenset(place.key[:1]) if place.has_own_key and not place.combined else frozenset()),
+        | (frozenset(place.key[:1]) - place.combined.keys() if place.has_own_key else frozenset()),
         most_per_parent=1 if place.one_each else None,
     )
     if not place.has_own_key:
@@ -243,7 +243,7 @@ class _Uniqueness:
         if name not in self.foreign:
             return self._positioned([name], in_key=True)
         key = next(key for key in table.foreign_keys if key.columns == (name,))
-        return self._replacing(key, self.references.ascending(key))
+        return self._replacing(key, self.references.by_position(key, ascending=True))
 
     def meeting(self, index: tuple[str, ...]) -> _Uniqueness | None:
         """The first way to meet an index: by position, by unique values, by other sources of its foreign keys."""
