@@ -261,6 +261,7 @@ def _danger(found: os.stat_result, trusted: set[int]) -> str | None:
 
 
 def _refusal(path: Path, observed: str, expected: str, advice: str) -> RefusedError:
+    """The error about a folder that somebody else may have made or may write to."""
     summary = "a folder of the embedded server is not safe to use"
     return RefusedError(summary, observed=observed, expected=expected, where=str(path), next_step=advice)
 
@@ -273,6 +274,7 @@ def _is_closed(folder: Path, account: Account) -> bool:
 
 
 def _hand_over(path: Path, folder: int, account: Account) -> None:
+    """Give an open folder, and all that is in it, to the account. Raises `ConfigurationError` where root may not."""
     try:
         # Links themselves change hands, never what they point to.
         for _, directories, files, inside in os.fwalk(dir_fd=folder):
@@ -291,6 +293,7 @@ def _hand_over(path: Path, folder: int, account: Account) -> None:
 
 
 def _name(uid: int) -> str:
+    """The name of an account, or its number if it has none."""
     with suppress(KeyError):
         return pwd.getpwuid(uid).pw_name
     return f"uid {uid}"

@@ -161,6 +161,7 @@ def require_loadable(path: Path, file: StoredFile) -> None:
 
 
 def _check_columns(schema: pa.Schema, columns: Sequence[Column]) -> None:
+    """Raise `ValueError` for a column that is missing or of another type."""
     for column in columns:
         index, kind = schema.get_field_index(column.name), column.kind()
         if index < 0 or not kind.stores(schema.field(index).type):
@@ -192,6 +193,7 @@ def _leaves(schema: pq.ParquetSchema, names: set[str]) -> list[int]:
 
 
 def _listed(rows: list[int]) -> str:
+    """The first ten numbers of rows."""
     return ", ".join(map(str, rows[:10])) + (", …" if len(rows) > 10 else "")  # noqa: PLR2004 - enough to see it
 
 
@@ -258,6 +260,7 @@ def _memory(stream: BinaryIO, column: _Fields) -> tuple[int, int, float]:
 
 
 def _decompressed(stream: BinaryIO, column: _Fields, page: _Page) -> bytes:
+    """The contents of a page."""
     stream.seek(page.offset)
     data, codec = stream.read(page.stored), _CODECS[column[_CODEC]]
     return data if codec is None else pa.decompress(data, page.bytes, codec, asbytes=True)
@@ -277,11 +280,13 @@ def _pages(stream: BinaryIO, column: _Fields) -> Iterator[_Page]:
 
 
 def _begin(column: _Fields) -> int:
+    """Where the first page of a column is: that of the dictionary, if it has one."""
     data, dictionary = column[_DATA_OFFSET], column.get(_DICTIONARY_OFFSET, 0)
     return int(dictionary if 0 < dictionary < data else data)
 
 
 def _page(data: bytes, offset: int) -> _Page:
+    """A page by its header. Raises `ValueError` for one that our writer would not have written."""
     try:
         items, end = thrift_items(data)
         fields = dict(items.tolist())

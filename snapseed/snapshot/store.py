@@ -125,6 +125,7 @@ class Snapshot:
                         raise SnapshotError(summary, where=where, observed=problem, next_step=RESTORE)
 
     def _opened(self, file: PartFile, *, altered: bool = False, whole: bool = False) -> BinaryIO:
+        """A file, open, of the length that the manifest says."""
         with readable(self.path(file)), ExitStack() as stack:
             try:
                 stream = stack.enter_context(self.place.open(file, whole=whole))
@@ -139,6 +140,7 @@ class Snapshot:
             return stream
 
     def _is_there_still(self, place: Prefix) -> bool:
+        """Whether the bucket still has this snapshot."""
         manifest = decode(bytes(place.read(FILE_NAME)[0]), where=f"{place}/{FILE_NAME}")
         return manifest.identity == self.manifest.identity
 

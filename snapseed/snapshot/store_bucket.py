@@ -13,7 +13,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -70,9 +70,9 @@ class Prefix:
 
     def version(self) -> ObjectMeta | None:
         """What the store says of the manifest, if there is one."""
-        with suppress(FileNotFoundError), self._translated():
+        with suppress(FileNotFoundError), self._client() as client:
             # Not HEAD, whose refusals have no reason.
-            return self._client().get(FILE_NAME).meta
+            return client.get(FILE_NAME).meta
         return None
 
     def open_manifest(self) -> BinaryIO:
@@ -106,40 +106,41 @@ class Prefix:
         return {self.key(file) for file in with_lists(manifest, self._read_list, where=str(self)).files}
 
     def _read_list(self, listed: FileList) -> bytes:
+        """What a list of files holds."""
         return bytes(self.read(self.key(listed), {"range": (0, listed.bytes + 1)})[0])
 
     def read(self, key: str, options: Any = None) -> tuple[memoryview, ObjectMeta, dict[str, str]]:  # noqa: ANN401
         """An object or a range of it, what the store says of it, and its attributes."""
-        with self._translated():
-            found = self._client().get(key, options=options)
+        with self._client() as client:
+            found = client.get(key, options=options)
             return memoryview(found.bytes()), found.meta, found.attributes
 
     def size(self, key: str) -> int:
         """The length of an object. Raises `OSError` and `StoreError`."""
-        with self._translated():
-            return self._client().head(key)["size"]
+        with self._client() as client:
+            return client.head(key)["size"]
 
     def put(self, key: str, data: bytes | Path, **options: Any) -> None:  # noqa: ANN401 - those of obstore
         """Store an object. Raises `SnapshotError` and `StoreError`."""
-        with self._translated():
-            self._client().put(key, data, chunk_size=8 << 20, max_concurrency=4, **options)
+        with self._client() as client:
+            client.put(key, data, chunk_size=8 << 20, max_concurrency=4, **options)
 
     def move(self, key: str, other: str) -> None:
         """Give an object another key; the store does it."""
-        with self._translated():
-            self._client().rename(key, other)
+        with self._client() as client:
+            client.rename(key, other)
 
     def remove(self, keys: Collection[str]) -> None:
         """Remove objects."""
         left = iter(sorted(keys))
         while some := list(islice(left, _REMOVED)):
-            with self._translated(), suppress(FileNotFoundError):
-                self._client().delete(some)
+            with self._client() as client, suppress(FileNotFoundError):
+                client.delete(some)
 
     def listed(self) -> Iterator[ObjectMeta]:
         """What the store says of each object below the prefix."""
-        with self._translated():
-            for page in self._client().list(chunk_size=1_000):
+        with self._client() as client:
+            for page in client.list(chunk_size=1_000):
                 yield from page
 
     def present(self) -> set[str]:
@@ -174,11 +175,11 @@ class Prefix:
         is_over = _are_older([meta["last_modified"] for meta in others], grace)
         return {meta["path"]: meta["size"] for meta in sorted(others, key=itemgetter("path"))} if is_over else {}
 
-    def _client(self) -> ObjectStore:
-        return client_of(self.store, self.name)
-
-    def _translated(self) -> AbstractContextManager[None]:
-        return translated(str(self))
+    @contextmanager
+    def _client(self) -> Iterator[ObjectStore]:
+        """The client for the keys of this snapshot; its errors become ours."""
+        with translated(str(self)):
+            yield client_of(self.store, self.name)
 
 
 @dataclass(frozen=True)
@@ -315,6 +316,7 @@ def replacing_prefix(store: Store, name: str, *, resume: bool) -> Iterator[Prefi
 
 
 def _local(kind: str, token: str) -> Path:
+    """A temporary folder of this machine: what it is for, and a word that no other one has."""
     return Path(tempfile.gettempdir(), f"snapseed-{kind}-{token}")
 
 

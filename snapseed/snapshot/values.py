@@ -73,6 +73,7 @@ class Described:
         return hashes
 
     def _required(self, result: int, row: int) -> int:
+        """What the core has returned. Raises `ValueError` for a failure, with its row."""
         if result < 0:
             raise ValueError(f"{reason(result)} (row {row:,} of {self.rows:,})")
         return result
@@ -123,6 +124,7 @@ def is_hashed_as_text_array(kind: ColumnType) -> bool:
 
 
 def _side_by_side(columns: Sequence[pa.Array], records: list[ColumnBuffers]) -> Described:
+    """Columns of a table, each with its record."""
     for column in columns:
         # Of a file or another library: no buffer may be shorter than its array.
         column.validate()
@@ -130,6 +132,7 @@ def _side_by_side(columns: Sequence[pa.Array], records: list[ColumnBuffers]) -> 
 
 
 def _hashed(column: pa.Array, kind: ColumnType) -> ColumnBuffers:
+    """A column as it is hashed."""
     if kind.family is Family.VECTOR and not kind.is_array:
         return _list(column, 1, REAL_OID, _scalar(column.values, Kind.REAL))
     return _record(column, kind, TEXT_OID if is_hashed_as_text_array(kind) else None, trim=True)
@@ -151,6 +154,7 @@ def _record(column: pa.Array, kind: ColumnType, element_oid: int | None, *, trim
 
 
 def _scalar(column: pa.Array, form: Kind) -> ColumnBuffers:
+    """A column of values that are no arrays."""
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     if form is Kind.REAL and pa.types.is_float16(column.type):
@@ -167,6 +171,7 @@ def _scalar(column: pa.Array, form: Kind) -> ColumnBuffers:
 
 
 def _list(column: pa.Array, dimensions: int, element_oid: int, child: ColumnBuffers) -> ColumnBuffers:
+    """A column of arrays, whose elements `child` describes."""
     record = described(column, Kind.LIST)
     record.width = column.type.list_size if pa.types.is_fixed_size_list(column.type) else 0
     record.dimensions, record.element_oid = dimensions, element_oid
