@@ -113,7 +113,8 @@ def _entity_times(report: LoadReport, *, verbose: bool) -> Iterator[str]:
     header = ["entity", "rows", "sent", "time", "rows/s", "read", "encode", "send", "server"]
     rows = [[*_copied(copy.entity, copy), copy.read, copy.encode, copy.send, copy.server] for copy in report.entities]
     yield from table(header, rows)
-    yield f"bottleneck: {report.bottleneck}"
+    slowest, share = report.bottleneck
+    yield f"bottleneck: {slowest} ({share:.0%} of COPY time)"
 
 
 def _copied(name: str, copy: EntityLoad | EntityMetrics) -> list[object]:
@@ -215,7 +216,7 @@ def verified(report: VerifyReport, *, quiet: bool = False) -> Iterator[str]:
     if not report.agrees:
         yield "NOT verified: see the findings"
         if report.tables:
-            yield f"next: snapseed doctor {report.environment}"
+            yield f"next: snapseed {'doctor' if report.entities else 'load'} {report.environment}"
         if not all(entity.agrees for entity in report.entities):
             yield f"next: snapseed diff {report.environment} --summary"
     elif report.target:

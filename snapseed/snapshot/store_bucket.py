@@ -168,12 +168,13 @@ class Prefix:
             self.remove({key})
         return f"{self.store}: listed, read, written; {conditional}"
 
-    def litter(self, grace: timedelta) -> dict[str, int]:
-        """What no manifest names, with the size of each; nothing while a process may be writing."""
+    def litter(self, grace: timedelta) -> tuple[dict[str, int], int]:
+        """What no manifest names, with the size of each; while a process may be writing, only how many those are."""
         named = self.named()
-        others = [meta for meta in self.listed() if meta["path"] not in named]
-        is_over = _are_older([meta["last_modified"] for meta in others], grace)
-        return {meta["path"]: meta["size"] for meta in sorted(others, key=itemgetter("path"))} if is_over else {}
+        others = sorted((meta for meta in self.listed() if meta["path"] not in named), key=itemgetter("path"))
+        if _are_older([meta["last_modified"] for meta in others], grace):
+            return {meta["path"]: meta["size"] for meta in others}, 0
+        return {}, len(others)
 
     @contextmanager
     def _client(self) -> Iterator[ObjectStore]:
@@ -213,10 +214,6 @@ class PrefixStaging:
         require_loadable(path, file)
         self.prefix.put(self.prefix.key(file), path)
         path.unlink()
-
-    def send(self, file: StoredFile) -> None:
-        """Put a file of this machine, whose final path another one will know, as `place` does."""
-        self.put(file)
 
     def place(self, file: StoredFile, final: StoredFile) -> None:
         """Put a file under its final path: from the folder, or from where a worker has put it. Raises as `put` does."""
