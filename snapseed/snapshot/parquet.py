@@ -121,7 +121,12 @@ def read_part(stream: BinaryIO, path: str, columns: Sequence[Column], file: Part
     with readable(path):
         # Read on demand: a memory map or a read-ahead buffer took a tenth more time and counted as our memory.
         parquet = pq.ParquetFile(stream, pre_buffer=False)
-        _check_columns(parquet.schema_arrow, columns)
+        schema = parquet.schema_arrow
+        for column in columns:
+            index, kind = schema.get_field_index(column.name), column.kind()
+            if index < 0 or not kind.stores(schema.field(index).type):
+                observed = "no such column" if index < 0 else str(schema.field(index).type)
+                raise ValueError(f"column {column.name!r}: {observed}, expected {kind.arrow}")
         expected = [chunk.rows for chunk in file.chunks]
         found = [parquet.metadata.row_group(number).num_rows for number in range(parquet.num_row_groups)]
         if found != expected:
@@ -158,15 +163,6 @@ def require_loadable(path: Path, file: StoredFile) -> None:
                     observed=exc.observed,
                     next_step="make the values smaller",
                 ) from exc
-
-
-def _check_columns(schema: pa.Schema, columns: Sequence[Column]) -> None:
-    """Raise `ValueError` for a column that is missing or of another type."""
-    for column in columns:
-        index, kind = schema.get_field_index(column.name), column.kind()
-        if index < 0 or not kind.stores(schema.field(index).type):
-            observed = "no such column" if index < 0 else str(schema.field(index).type)
-            raise ValueError(f"column {column.name!r}: {observed}, expected {kind.arrow}")
 
 
 def _validated(column: pa.Array) -> pa.Array:

@@ -98,7 +98,13 @@ def for_hash(columns: Sequence[pa.Array], kinds: Sequence[ColumnType]) -> Descri
     An array of a type that is not built in, or of varchar, is hashed as `text[]`, and `char(n)` without its padding,
     in arrays too. A `vector` is hashed as `real[]`.
     """
-    return _side_by_side(columns, [_hashed(column, kind) for column, kind in zip(columns, kinds, strict=True)])
+    records = [
+        _list(column, 1, REAL_OID, _scalar(column.values, Kind.REAL))
+        if kind.family is Family.VECTOR and not kind.is_array
+        else _record(column, kind, TEXT_OID if is_hashed_as_text_array(kind) else None, trim=True)
+        for column, kind in zip(columns, kinds, strict=True)
+    ]
+    return _side_by_side(columns, records)
 
 
 def array_elements(column: pa.Array, kind: ColumnType) -> pa.Array:
@@ -129,13 +135,6 @@ def _side_by_side(columns: Sequence[pa.Array], records: list[ColumnBuffers]) -> 
         # Of a file or another library: no buffer may be shorter than its array.
         column.validate()
     return Described((ColumnBuffers * len(records))(*records), len(columns[0]) if columns else 0, tuple(columns))
-
-
-def _hashed(column: pa.Array, kind: ColumnType) -> ColumnBuffers:
-    """A column as it is hashed."""
-    if kind.family is Family.VECTOR and not kind.is_array:
-        return _list(column, 1, REAL_OID, _scalar(column.values, Kind.REAL))
-    return _record(column, kind, TEXT_OID if is_hashed_as_text_array(kind) else None, trim=True)
 
 
 def _record(column: pa.Array, kind: ColumnType, element_oid: int | None, *, trim: bool = False) -> ColumnBuffers:
