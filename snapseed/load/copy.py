@@ -31,6 +31,8 @@ from snapseed.snapshot.parquet import Part, readable
 from snapseed.snapshot.store import Snapshot
 
 _Item = TypeVar("_Item")
+# Those of `EntityLoad`.
+COPY_TIMES = ("seconds", "read", "encode", "starved", "send", "server")
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,12 @@ class EntityLoad:
     entity: str
     rows: int
     bytes: int
-    seconds: float
-    read: float
-    encode: float
-    starved: float
-    send: float
-    server: float
+    seconds: float = 0.0
+    read: float = 0.0
+    encode: float = 0.0
+    starved: float = 0.0
+    send: float = 0.0
+    server: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def copy_rows(
 ) -> EntityLoad:
     """Stream the entity's rows through COPY into the table `into`. The listener gets `Advanced` after each batch."""
     rows = size = 0
-    read = encode = starved = send = 0.0
+    times = dict.fromkeys(COPY_TIMES, 0.0)
     started = time.monotonic()
     _widen_socket(connection, settings.batch_bytes)
     with (
@@ -84,31 +86,22 @@ def copy_rows(
             copy.write(BINARY_HEADER)
         waiting = time.monotonic()
         for batch in stream:
-            starved += time.monotonic() - waiting
+            times["starved"] += time.monotonic() - waiting
             working = time.thread_time()
             copy.write(memoryview(batch.data))
-            send += time.thread_time() - working
+            times["send"] += time.thread_time() - working
+            times["read"] += batch.read_seconds
+            times["encode"] += batch.encode_seconds
             rows += batch.rows
             size += batch.data.size
-            read += batch.read_seconds
-            encode += batch.encode_seconds
             listener(Advanced(table.entity.name, rows, table.entity.rows, bytes=size))
             waiting = time.monotonic()
-        starved += time.monotonic() - waiting
+        times["starved"] += time.monotonic() - waiting
         if table.binary:
             copy.write(BINARY_TRAILER)
-    seconds = time.monotonic() - started
-    return EntityLoad(
-        entity=table.entity.name,
-        rows=rows,
-        bytes=size,
-        seconds=seconds,
-        read=read,
-        encode=encode,
-        starved=starved,
-        send=send,
-        server=max(0.0, seconds - starved - send),
-    )
+    times["seconds"] = time.monotonic() - started
+    times["server"] = max(0.0, times["seconds"] - times["starved"] - times["send"])
+    return EntityLoad(table.entity.name, rows, size, **times)
 
 
 def stage_table(connection: Connection, table: TablePlan) -> sql.Identifier:

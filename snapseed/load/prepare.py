@@ -28,7 +28,7 @@ from snapseed.postgres.facts import ReferenceFacts, TableFacts, TableName
 from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import Problem, problem, table_name
 from snapseed.postgres.guard import identify, require_allowed
-from snapseed.postgres.partitions import read_partitions
+from snapseed.postgres.partitions import read_partitions, read_stages
 from snapseed.postgres.provenance import FilledTable, changed_tables, filled_tables, missing_privilege
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.store import Snapshot
@@ -107,6 +107,7 @@ def prepare(session: LoadSession) -> Prepared:
             entities=entities,
             facts=facts,
             left=left,
+            stages=tuple(stage for stage in read_stages(connection) if stage.is_ours),
             children=children,
             rows_lost={table.oid: _count_rows(connection, table) for table in children},
             server=read_server(connection),

@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import LiteralString
 
 import psycopg
@@ -219,7 +220,7 @@ def _analyze(session: Session, target: Target, plan: LoadPlan, environment: Envi
         if table.parallel and session.info.server_version >= _ANALYZES_ONLY
         if all(found.parent == table.table for found in table.parallel.tree.partitions)
     }
-    partitions = [name for names in divided.values() for name in names]
+    partitions = list(chain.from_iterable(divided.values()))
     with ExitStack() as stack:
         own = [session]
         # The rows are committed: a server without room for more connections is no failure.

@@ -126,11 +126,9 @@ def _index_obstacle(index: IndexFacts, facts: TableFacts, load: TableSet) -> str
         return index.keep_reason
     if not facts.may_index:
         return "the role may not create anything in its schema"
-    return _unique_obstacle(index, facts, load) if index.is_unique else None
-
-
-def _unique_obstacle(index: IndexFacts, facts: TableFacts, load: TableSet) -> str | None:
-    """Why a unique index stays. It is dropped only if its table is truncated and every foreign key on it is dropped."""
+    if not index.is_unique:
+        return None
+    # It is dropped only if its table is truncated and every foreign key on it is dropped.
     if facts.oid not in load.truncated:
         return "it is unique, and the table is not truncated"
     referring = [reference for reference in facts.referenced_by if reference.index == index.oid]

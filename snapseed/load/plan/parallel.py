@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import accumulate, groupby
 from uuid import UUID
 
+from snapseed.errors import UsageError
 from snapseed.load.plan import Bound, ParallelPlan, Prepared, Share, Slice
 from snapseed.load.plan.indexes import keys_to_defer
 from snapseed.load.plan.table_set import TableSet
 from snapseed.load.request import LoadSettings, Mode
-from snapseed.postgres.facts import TableFacts
+from snapseed.postgres.facts import ServerFacts, TableFacts
 from snapseed.postgres.partitions import PartitionFacts, TreeFacts
-from snapseed.snapshot.manifest import EntityRecord, FirstKey, KeyValue
+from snapseed.snapshot.manifest import EntityRecord, FirstKey, KeyValue, PartFile
 from snapseed.snapshot.types import INTEGERS, Family
 
 _Read = type[int] | type[UUID]
@@ -35,7 +36,10 @@ Way = tuple[ParallelPlan | None, tuple[str, ...]]
 def choose_ways(
     entities: Sequence[EntityRecord], prepared: Prepared, load: TableSet, settings: LoadSettings
 ) -> dict[str, Way]:
-    """The way of each entity. All tables that are filled in parallel have to fit into the server's lock table."""
+    """The way of each entity. All tables that are filled in parallel have to fit into the server's lock table.
+
+    Raises `UsageError` if the server has no room for so many connections.
+    """
     if prepared.connections == 1:
         return {entity.name: (None, ()) for entity in entities}
     ways: dict[str, Way] = {}
@@ -56,7 +60,21 @@ def choose_ways(
             if obstacle is not None or tree is None
             else _in_parallel(entity, facts, tree, prepared.connections)
         )
+    _require_room(ways, prepared.server)
     return ways
+
+
+def _require_room(ways: Mapping[str, Way], server: ServerFacts | None) -> None:
+    """Raise `UsageError` if the server does not take as many connections as a table is filled over."""
+    wanted = max((parallel.connections for parallel, _ in ways.values() if parallel), default=1)
+    if server and wanted > max(1, server.connection_room):
+        raise UsageError(
+            "the server has no room for so many connections",
+            where=f"database {server.database}, role {server.role}",
+            observed=f"room for {server.connection_room} more",
+            expected=f"{wanted} to fill partitions over",
+            next_step=f"use --connections {max(1, server.connection_room)}, or raise max_connections on the server",
+        )
 
 
 def _in_parallel(entity: EntityRecord, facts: TableFacts, tree: TreeFacts, connections: int) -> Way:
@@ -65,6 +83,7 @@ def _in_parallel(entity: EntityRecord, facts: TableFacts, tree: TreeFacts, conne
     routed = shares is None
     if shares is None:
         shares = shares_by_size(entity, -(-entity.rows // (connections * _SHARES_EACH)))
+    connections = min(connections, max(len(shares), len(tree.partitions)))
     how = "the server finds the partition of each row" if routed else "each partition gets its rows by its bounds"
     reasons = (
         f"filled over {connections} connections, into {len(tree.partitions)} new partitions: {how} ({tree.divided_by})",
@@ -114,16 +133,14 @@ def shares_by_bounds(entity: EntityRecord, tree: TreeFacts) -> tuple[Share, ...]
     chunks = [(file, number) for file in entity.files for number in range(len(file.chunks))]
     firsts = [read(str(key_of(chunk.first_key))) for chunk in entity.chunks]
 
-    def within(low: Bound | None, high: Bound | None) -> Iterator[Slice]:
+    def within(low: Bound | None, high: Bound | None) -> tuple[Slice, ...]:
         """The chunks that may hold such rows, file by file."""
         # Rows with the key `low` may begin in the chunk before.
         start = 0 if low is None else max(0, bisect_left(firsts, low) - 1)
         stop = len(firsts) if high is None else bisect_left(firsts, high)
-        for _, group in groupby(chunks[start:stop], key=lambda chunk: chunk[0].path):
-            (file, first), *others = group
-            yield Slice(file, first, first + 1 + len(others), key.name, low, high)
+        return tuple(replace(found, key=key.name, low=low, high=high) for found in _slices(chunks[start:stop]))
 
-    shares = [Share(tuple(within(*bounds)), found) for found, bounds in ranges.items()]
+    shares = [Share(within(*bounds), found) for found, bounds in ranges.items()]
     gaps = list(_gaps(list(ranges.values())))
     rest = [found for found in tree.partitions if found.defaults]
     return (*shares, *(Share(tuple(part for gap in gaps for part in within(*gap)), found) for found in rest))
@@ -131,20 +148,17 @@ def shares_by_bounds(entity: EntityRecord, tree: TreeFacts) -> tuple[Share, ...]
 
 def shares_by_size(entity: EntityRecord, rows: int) -> tuple[Share, ...]:
     """Shares of about so many rows, each of chunks that follow each other."""
-    shares: list[list[Slice]] = [[]]
-    size = 0
-    for file in entity.files:
-        for number in range(len(file.chunks)):
-            if size >= rows:
-                shares.append([])
-                size = 0
-            size += file.chunks[number].rows
-            last = shares[-1][-1] if shares[-1] else None
-            if last is not None and last.file is file:
-                shares[-1][-1] = replace(last, end=number + 1)
-            else:
-                shares[-1].append(Slice(file, number, number + 1))
-    return tuple(Share(tuple(slices)) for slices in shares if slices)
+    chunks = [(file, number) for file in entity.files for number in range(len(file.chunks))]
+    starts = accumulate((file.chunks[number].rows for file, number in chunks), initial=0)
+    shares = groupby(zip(starts, chunks, strict=False), key=lambda chunk: chunk[0] // rows)
+    return tuple(Share(tuple(_slices([chunk for _, chunk in share]))) for _, share in shares)
+
+
+def _slices(chunks: Sequence[tuple[PartFile, int]]) -> Iterator[Slice]:
+    """Chunks that follow each other, by file and number, as one slice of each file."""
+    for _, group in groupby(chunks, key=lambda chunk: chunk[0].path):
+        (file, first), *others = group
+        yield Slice(file, first, first + 1 + len(others))
 
 
 def key_of(key: FirstKey) -> KeyValue:

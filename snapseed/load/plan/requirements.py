@@ -146,8 +146,8 @@ def _table_problems(
     for found in facts.columns:
         has_value = found.has_default or found.identity or found.generated
         if found.name not in filled and found.not_null and not has_value:
-            text = " without a default, and not in the snapshot"
-            yield _not_null(name, found, text, f"add {found.name} {found.type} to {entity.name}")
+            text = f"{name}.{found.name} is {_not_null(found)} without a default, and not in the snapshot"
+            yield Problem(text, remedy=f"add {found.name} {found.type} to {entity.name}")
     yield from _changes_refused(facts, load)
     yield from _row_security(facts, name, "COPY is refused")
     if load.request.mode is Mode.UPSERT and facts.has_rows:
@@ -174,8 +174,8 @@ def _content_problems(
     name = table_name(entity)
     place, names = f"{name}.{column.name}", (name.identifier(), sql.Identifier(column.name))
     if found.not_null and seen.nulls:
-        text = f", and NULL in {seen.nulls:,} rows of the snapshot"
-        yield _not_null(name, found, text, f"draw no NULL for {entity.name}.{column.name}")
+        text = f"{place} is {_not_null(found)}, and NULL in {seen.nulls:,} rows of the snapshot"
+        yield Problem(text, remedy=f"draw no NULL for {entity.name}.{column.name}")
     limit = text_limit(column, found)
     if limit is not None and seen.longest > limit:
         text = f"{place} is {found.type}, and the snapshot's longest value has {seen.longest} characters"
@@ -188,10 +188,9 @@ def _content_problems(
         yield problem(text, "ALTER TYPE {} ADD VALUE {}", kind, sql.Literal(label), remedy=remedy)
 
 
-def _not_null(name: TableName, found: ColumnFacts, conflict: str, remedy: str) -> Problem:
-    """A column that would have to be NULL."""
-    why = " by its domain" if found.domain_not_null else ""
-    return Problem(f"{name}.{found.name} is NOT NULL{why}{conflict}", remedy=remedy)
+def _not_null(found: ColumnFacts) -> str:
+    """What keeps NULL out of a column."""
+    return f"NOT NULL{' by its domain' if found.domain_not_null else ''}"
 
 
 def text_limit(column: Column, facts: ColumnFacts) -> int | None:

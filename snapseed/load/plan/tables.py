@@ -54,6 +54,7 @@ def plan_load(
     return LoadPlan(
         tables=tuple(_plan_table(entity, prepared.facts[entity.name], load, ways[entity.name]) for entity in entities),
         left=(*prepared.left, *left),
+        stages=prepared.stages,
         mode=request.mode,
         children=tuple(
             _plan_child(child, load, prepared.rows_lost.get(child.oid))
