@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from psycopg import sql
 
 from snapseed import load_snapshot
 from tests.conftest import PROJECTS, Sandbox, WithData, copied, new_database
@@ -55,6 +57,20 @@ def loaded(server: str, small_chunks: Path, loaded_once: str, tmp_path: Path) ->
     """A shop that was loaded from chunks of 40 rows."""
     with new_database(server, template=loaded_once) as url:
         yield Sandbox(copied(small_chunks, tmp_path), url)
+
+
+@pytest.fixture
+def role(loaded: Sandbox) -> Iterator[str]:
+    """A role that may fill the tables but does not own them, so their triggers stay on."""
+    name = f"loader_{uuid.uuid4().hex[:8]}"
+    with loaded.connect() as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
+        for schema in ("public", "snapseed"):
+            for what in ("USAGE ON SCHEMA {}", "ALL ON ALL TABLES IN SCHEMA {}"):
+                grant = sql.SQL("GRANT " + what + " TO {}").format(sql.Identifier(schema), sql.Identifier(name))
+                connection.execute(grant)
+        yield name
+        connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(name)))
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from snapseed.errors import UsageError
 from snapseed.printable import printable
 
 if TYPE_CHECKING:
-    from snapseed.diff.compare import DiffReport, EntityDiff
+    from snapseed.diff.compare import DiffReport
     from snapseed.diff.repair import RepairReport
     from snapseed.diff.sides import Side
 
@@ -150,10 +150,7 @@ def as_text(report: DiffReport) -> Iterator[str]:
             yield f"{entity.entity}: no difference"
             continue
         columns = ", ".join(f"{name} {count:,}" for name, count in entity.columns.items())
-        counts = f"{entity.removed_count:,} removed, {entity.added_count:,} added, {entity.changed_count:,} changed" + (
-            f" ({columns})" if columns else ""
-        )
-        yield from wrapped(f"{entity.entity}: {counts}")
+        yield from wrapped(f"{entity.entity}: {entity.counts}" + (f" ({columns})" if columns else ""))
         for sign, rows in (("-", entity.removed), ("+", entity.added)):
             for row in rows:
                 values = ", ".join(f"{name} {_quoted(value)}" for name, value in row.values.items())
@@ -163,8 +160,8 @@ def as_text(report: DiffReport) -> Iterator[str]:
             for column, (before, after) in changed.columns.items():
                 yield cut(f"      {column} - {_quoted(before)}")
                 yield cut(f"      {' ' * width_of(column)} + {_quoted(after)}")
-        if hidden := _hidden(entity):
-            yield f"  … {hidden:,} more"
+        if entity.hidden:
+            yield f"  … {entity.hidden:,} more"
 
 
 def as_repaired(report: RepairReport) -> Iterator[str]:
@@ -198,11 +195,6 @@ def _head(report: DiffReport) -> Iterator[str]:
     yield from wrapped(f"right    {report.right}", " " * 9)
     for difference in report.schema:
         yield from wrapped(f"finding: {difference}")
-
-
-def _hidden(entity: EntityDiff) -> int:
-    counted = entity.removed_count + entity.added_count + entity.changed_count
-    return counted - len(entity.removed) - len(entity.added) - len(entity.changed)
 
 
 def _quoted(text: str | None) -> str:
@@ -240,8 +232,8 @@ def as_markdown(report: DiffReport, most: int = _MOST_CHARACTERS) -> str:
         head += "| | key | column | left | right |\n|---|---|---|---|---|"
         sizes = accumulate((len(row) + 1 for row in rows), initial=len(head) + 80)
         fitting = rows[: max(0, sum(size <= room for size in sizes) - 1)]
-        is_cut, hidden = len(fitting) < len(rows), _hidden(each)
-        more = "There is no room for more." if is_cut else f"{hidden:,} more rows differ." * (hidden > 0)
+        is_cut = len(fitting) < len(rows)
+        more = "There is no room for more." if is_cut else f"{each.hidden:,} more rows differ." * (each.hidden > 0)
         if fitting:
             lines.append("\n".join([head, *fitting, "", more, "", "</details>"]))
             room -= len(lines[-1]) + 1
@@ -257,12 +249,11 @@ def as_html(report: DiffReport) -> str:
     parts = [f"<p>left: {_escaped(report.left)}<br>right: {_escaped(report.right)}</p>"]
     parts += [f"<p>{_escaped(str(difference))}</p>" for difference in report.schema]
     for each in report.entities:
-        counts = f"{each.removed_count:,} removed, {each.added_count:,} added, {each.changed_count:,} changed"
-        more = f" ({hidden:,} more rows are not shown)" if (hidden := _hidden(each)) else ""
+        more = f" ({each.hidden:,} more rows are not shown)" if each.hidden else ""
         rows = [row("td", map(_shown, values)) for values in each.cells()]
         head = row("th", iter(["", "key", "column", "left", "right"])) if rows else ""
         parts.append(
-            f"<table><caption>{_escaped(f'{each.entity}: {counts}{more}')}</caption>{head}{''.join(rows)}</table>"
+            f"<table><caption>{_escaped(f'{each.entity}: {each.counts}{more}')}</caption>{head}{''.join(rows)}</table>"
         )
     return (
         '<!DOCTYPE html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'

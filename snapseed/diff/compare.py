@@ -103,6 +103,17 @@ class EntityDiff:
         """Whether no row differs."""
         return not (self.removed_count or self.added_count or self.changed_count)
 
+    @property
+    def counts(self) -> str:
+        """How many rows differ, as text."""
+        return f"{self.removed_count:,} removed, {self.added_count:,} added, {self.changed_count:,} changed"
+
+    @property
+    def hidden(self) -> int:
+        """How many rows differ that are not in the lists."""
+        counted = self.removed_count + self.added_count + self.changed_count
+        return counted - len(self.removed) - len(self.added) - len(self.changed)
+
     def cells(self) -> Iterator[tuple[str, str, str, str | None, str | None]]:
         """The kind, key, column and both values of each cell that differs, of the rows in the lists."""
         for row in self.removed:
@@ -156,7 +167,7 @@ def compare(left: Side, right: Side, request: DiffRequest = DiffRequest(), liste
         for number, name in enumerate(names, 1):
             if name in pairs:
                 schema += _schema_differences(name, mine[name], yours[name])
-                entities.append(_compare(pairs[name], request))
+                entities.append(_compare(pairs[name].narrowed(), request))
             else:
                 has = ["a table" if name in side else None for side in (mine, yours)]
                 schema.append(SchemaDifference(name, "it", *has))

@@ -21,7 +21,8 @@ _Sums = Mapping[int, Fingerprint]
 class Pair:
     """The tables of an entity on both sides, and the columns by which their rows are compared.
 
-    `keys` are the keys of the rows that are wanted, as `DiffRequest` has them; all rows if there are none.
+    `keys` are the keys of the rows that are wanted, as `DiffRequest` has them; all rows if there are none. Only rows in
+    the `ranges` are compared.
     """
 
     entity: str
@@ -29,6 +30,7 @@ class Pair:
     right: Table
     columns: tuple[Column, ...]
     keys: Sequence[str] = ()
+    ranges: Sequence[KeyRange] = (KeyRange(),)
 
     @classmethod
     def of(cls, entity: str, left: Table, right: Table, chosen: Sequence[str] = (), keys: Sequence[str] = ()) -> Pair:
@@ -52,19 +54,24 @@ class Pair:
     @property
     def key(self) -> tuple[Column, ...]:
         """The key, if both sides have it and their rows in its order; otherwise none."""
-        types = {column.name: key_type(column.kind()) for column in self.columns}
-        mine, yours = (
-            [(column.name, key_type(column.kind())) for column in each.key] for each in (self.left, self.right)
-        )
-        if mine != yours or any(types.get(name) != kind for name, kind in mine):
-            return ()
         by_name = {column.name: column for column in self.columns}
-        return tuple(by_name[name] for name, _ in mine)
+        common = tuple(by_name[column.name] for column in self.left.key if column.name in by_name)
+        keys = [[(each.name, key_type(each.kind())) for each in key] for key in (common, self.left.key, self.right.key)]
+        return common if keys[0] == keys[1] == keys[2] else ()
 
     @property
     def is_indexed(self) -> bool:
         """Whether the fingerprints of both sides are of the same columns."""
         return list(self.left.columns.values()) == list(self.right.columns.values())
+
+    @property
+    def agrees(self) -> bool:
+        """Whether fingerprints prove that both sides have the same rows in the ranges."""
+        return self.is_indexed and self.left.total(self.ranges) == self.right.total(self.ranges)
+
+    def narrowed(self) -> Pair:
+        """The same pair, with only the ranges in which the fingerprints differ."""
+        return replace(self, ranges=_differing_ranges(self))
 
     def with_texts(self, error: UnstorableError) -> Pair:
         """The same pair, which compares the column that caused the error by its texts; raises it if it does already."""
@@ -78,9 +85,8 @@ class Pair:
         left, right, key = self.left, self.right, self.key
         if self.is_indexed and not key and isinstance(left, SnapshotTable) and isinstance(right, SnapshotTable):
             left, right = _unlike(left, right), _unlike(right, left)
-        ranges = _differing_ranges(self)
         for nulls in (False, True):
-            chosen = [each for each in ranges if each.nulls == nulls]
+            chosen = [each for each in self.ranges if each.nulls == nulls]
             streams = [side.rows(chosen, self.columns, key) for side in (left, right)]
             for found in differences(streams[0], streams[1], self.columns, () if nulls else key):
                 tables = (found.removed, found.added, found.before, found.after)
@@ -104,7 +110,7 @@ def _differing_ranges(pair: Pair) -> list[KeyRange]:
     left, right, key = pair.left, pair.right, pair.key
     snapshots: list[Table] = [side for side in (left, right) if isinstance(side, SnapshotTable)]
     # A server computes the sums of all ranges in little more time than the one of all rows.
-    if pair.is_indexed and (not key or len(snapshots) > 1) and left.total() == right.total():
+    if (not key or len(snapshots) > 1) and pair.agrees:
         return []
     if not key:
         return [KeyRange()]

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO
@@ -29,7 +30,7 @@ from snapseed.events import Advanced, Listener, ignore, phase, phase_seconds, re
 from snapseed.load.encode import encode_text
 from snapseed.load.execute import record, set_sequences, verify_rows
 from snapseed.load.outcome import LoadReport, failed
-from snapseed.load.plan import Prepared, RowChanges, TablePlan
+from snapseed.load.plan import LoadPlan, Prepared, RowChanges, TablePlan
 from snapseed.load.plan.consent import require_consent
 from snapseed.load.plan.tables import plan_load
 from snapseed.load.prepare import LoadSession, prepare, read_facts
@@ -38,6 +39,7 @@ from snapseed.load.snapshot import over_connection, transaction, without_queued
 from snapseed.load.unchanged import count_changes
 from snapseed.postgres import query
 from snapseed.postgres.catalog import read_rows
+from snapseed.postgres.connect import Connection
 from snapseed.postgres.copy_out import UnstorableError
 from snapseed.postgres.facts import TableFacts
 from snapseed.postgres.locks import reading
@@ -121,7 +123,7 @@ def repair_snapshot(
             prepared = Prepared(manifest.chosen(asked.only), read_facts(connection, manifest.entities))
             tables, script = plan_load(prepared, asked).tables, Script(connection, file)
             script.begin(tables, f"make {target.described} equal to snapshot {manifest.name}")
-            prepared = _compared(script, snapshot, prepared, tables, tell)
+            prepared, _ = _compared(script, snapshot, prepared, tables, tell)
             plan = plan_load(prepared, asked)
             change_rows(script, plan, prepared)
             script.verify(plan.tables)
@@ -152,44 +154,53 @@ def _repair(session: LoadSession) -> Prepared:
         prepared = prepare(session)
         with session.phase("comparing"):
             tables = plan_load(prepared, request).tables
-            prepared = _compared(server, session.snapshot, prepared, tables, session.listener)
+            prepared, pairs = _compared(server, session.snapshot, prepared, tables, session.listener)
         with session.phase("planning"):
             plan = plan_load(prepared, request)
             require_consent(prepared, request, session.environment, session.snapshot.manifest.identity)
         session.listener(plan)
-        changed = {name: each for name, each in prepared.changes.items() if each.commands}
-        if not changed:
+        if not any(each.commands for each in prepared.changes.values()):
             return prepared
-        counts = Counter({str(table.table): count_changes(connection, table.table) for table in plan.tables})
+        before = _counted(connection, plan)
         with session.phase("changing rows"):
             change_rows(server, plan, prepared)
-        for name, each in changed.items():
-            counts[str(prepared.facts[name].name)] += each.deleted + each.updated + each.inserted
-        # The others were read after the locks were taken.
-        agreeing = {entity.name: entity.digest() for entity in prepared.entities if entity.name not in changed}
-        verify_rows(session, plan, agreeing, {})
-        record(session, prepared, plan, counts, {})
+        after = _counted(connection, plan)
+        with session.phase("verifying changes"):
+            proved = {}
+            for entity in prepared.entities:
+                # Nobody else writes: where the server counts our changes and no others, equal rows are equal still.
+                ours, count = prepared.changes[entity.name].rows, before[entity.name]
+                if count is not None and after[entity.name] == count + ours and (not ours or pairs[entity.name].agrees):
+                    proved[entity.name] = entity.digest()
+        verify_rows(session, plan, proved, {})
+        record(session, prepared, plan, {})
         with session.phase("setting sequences"):
             set_sequences(connection, plan, by_alter=False)
     return prepared
 
 
+def _counted(connection: Connection, plan: LoadPlan) -> dict[str, int | None]:
+    """How many rows were ever changed in the table of each entity."""
+    return {table.entity.name: count_changes(connection, table.table) for table in plan.tables}
+
+
 def _compared(
     server: Server | Script, snapshot: Snapshot, prepared: Prepared, tables: Sequence[TablePlan], listener: Listener
-) -> Prepared:
-    """Find the rows that differ, and bring them into temporary tables."""
+) -> tuple[Prepared, dict[str, Pair]]:
+    """Find the rows that differ, and bring them into temporary tables. Returns also where they are, by entity."""
     fixed: dict[int, set[str]] = {}
     oids = [prepared.facts[table.entity.name].oid for table in tables]
     for row in read_rows(server.connection, query("fixed_columns", Path(__file__).parent), oids=oids):
         fixed.setdefault(row["of_table"], set()).add(row["name"])
-    changes = {}
+    changes, pairs = {}, {}
     for number, table in enumerate(tables, 1):
         facts = prepared.facts[table.entity.name]
         theirs = entity_table(server.connection, table.entity, facts)
-        pair = Pair.of(table.entity.name, SnapshotTable(snapshot, table.entity), theirs)
-        changes[table.entity.name] = _staged(server, pair, table, facts, fixed.get(facts.oid, set()))
+        pair = Pair.of(table.entity.name, SnapshotTable(snapshot, table.entity), theirs).narrowed()
+        changes[pair.entity] = _staged(server, pair, table, facts, fixed.get(facts.oid, set()))
+        pairs[pair.entity] = pair
         listener(Advanced("comparing", number, len(tables), unit="tables"))
-    return replace(prepared, changes=changes)
+    return replace(prepared, changes=changes), pairs
 
 
 def _staged(
@@ -220,9 +231,8 @@ def _staged(
         except UnstorableError as exc:
             return _staged(server, pair.with_texts(exc), table, facts, fixed)
         for rows in counts:
-            if counts[rows]:
-                files[rows].seek(0)
-                stage(server, table, facts, rows, files[rows])
+            files[rows].seek(0)
+            stage(server, table, facts, rows, files[rows])
     return RowChanges(
         deleted=counts[Rows.GONE] + counts[Rows.MOVED],
         updated=counts[Rows.CHANGED],
@@ -235,33 +245,35 @@ def _staged(
 
 def _sorted(found: Difference, moved: Bools, *, keyed: bool) -> dict[Rows, pa.Table]:
     """What is to be done with rows: the snapshot is on the left. Without a key, rows are told apart by their values."""
-    if not keyed:
-        joined = pa.concat_tables
-        return {Rows.GONE: joined([found.added, found.after]), Rows.NEW: joined([found.removed, found.before])}
-    before = {Rows.MOVED: found.before.filter(moved), Rows.CHANGED: found.before.filter(~moved)}
-    return {Rows.GONE: found.added, Rows.NEW: found.removed, **before}
+    joined = pa.concat_tables
+    chosen = {
+        Rows.GONE: found.added if keyed else joined([found.added, found.after]),
+        Rows.NEW: found.removed if keyed else joined([found.removed, found.before]),
+        Rows.MOVED: found.before.filter(moved & keyed),
+        Rows.CHANGED: found.before.filter(~moved & keyed),
+    }
+    return {rows: values for rows, values in chosen.items() if values.num_rows}
 
 
 @contextmanager
 def _file(script: Path | None) -> Iterator[IO[bytes]]:
-    """The file of a script, which is there once it is complete; without one, what is written goes nowhere."""
+    """The new file of a script, which is removed after a failure; without one, what is written goes nowhere."""
     path = script or Path(os.devnull)
-    if path.exists() and not path.is_file():
-        partial = path
-    else:
-        path = path.resolve()
-        partial = path.with_name(f".{path.name}.partial")
+    is_new = not path.exists() or path.is_file()
     try:
         # Others may not read the rows.
-        file = os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+        file = open(path, "xb" if is_new else "wb", opener=partial(os.open, mode=0o600))  # noqa: SIM115 - closed below
     except OSError as exc:
-        observed = exc.strerror or str(exc)
-        raise UsageError("the script cannot be written", where=str(script), observed=observed) from exc
+        raise UsageError(
+            "the script cannot be written",
+            where=str(script),
+            observed=exc.strerror or str(exc),
+            expected="the name of a new file in a folder that exists",
+        ) from exc
     try:
         with file:
             yield file
-        if partial != path:
-            partial.replace(path)
-    finally:
-        if partial != path:
-            partial.unlink(missing_ok=True)
+    except BaseException:
+        if is_new:
+            path.unlink()
+        raise

@@ -30,23 +30,30 @@ _DATABASES = ("postgresql", "postgres")
 
 @dataclass(frozen=True)
 class SnapshotSide:
-    """A snapshot: in the store of the project, in any folder, in an object store, or in a commit."""
+    """A snapshot, wherever it is; or all snapshots of a commit, with entities named like `ci/users`."""
 
-    snapshot: Snapshot
+    described: str
+    entities: Mapping[str, tuple[Snapshot, EntityRecord]]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> SnapshotSide:
+        """A single snapshot."""
+        manifest = snapshot.manifest
+        described = f"snapshot {snapshot.place} (identity {manifest.identity[:16]}…)"
+        return cls(described, {record.name: (snapshot, record) for record in manifest.entities})
 
     def __str__(self) -> str:
-        manifest = self.snapshot.manifest
-        return f"snapshot {self.snapshot.place} (identity {manifest.identity[:16]}…)"
+        return self.described
 
     @property
     def records(self) -> Sequence[EntityRecord]:
         """Its entities."""
-        return self.snapshot.manifest.entities
+        return [record for _, record in self.entities.values()]
 
     @contextmanager
     def tables(self, records: Sequence[EntityRecord] | None, listener: Listener) -> Iterator[Tables]:  # noqa: ARG002 - as of a database
         """Its entities as tables, by name."""
-        yield {record.name: SnapshotTable(self.snapshot, record) for record in self.records}
+        yield {name: SnapshotTable(*entity) for name, entity in self.entities.items()}
 
 
 @dataclass(frozen=True)
@@ -81,29 +88,7 @@ class DatabaseSide:
                 }
 
 
-@dataclass(frozen=True)
-class CommitSide:
-    """All snapshots of the project as of a commit, with entities named like `ci/users`."""
-
-    commit: str
-    snapshots: Mapping[str, Snapshot]
-
-    def __str__(self) -> str:
-        return f"the snapshots of {self.commit}"
-
-    records = None  # It is compared with another commit, which has its own.
-
-    @contextmanager
-    def tables(self, records: Sequence[EntityRecord] | None, listener: Listener) -> Iterator[Tables]:  # noqa: ARG002 - as of a database
-        """The entities of all snapshots as tables."""
-        yield {
-            f"{name}/{record.name}": SnapshotTable(snapshot, record)
-            for name, snapshot in self.snapshots.items()
-            for record in snapshot.manifest.entities
-        }
-
-
-Side = SnapshotSide | DatabaseSide | CommitSide
+Side = SnapshotSide | DatabaseSide
 
 
 def find_side(project: Project, text: str) -> Side:
@@ -114,14 +99,14 @@ def find_side(project: Project, text: str) -> Side:
     if text in project.environments:
         return database_side(project, project.environment(text))
     if (Path(text) / FILE_NAME).is_file():
-        return SnapshotSide(opened_at(Folder(Path(text).resolve()), text))
+        return SnapshotSide.of(opened_at(Folder(Path(text).resolve()), text))
     scheme, is_url, _ = text.partition("://")
     if scheme in _DATABASES if is_url else "=" in text:
         return database_side(project, project.environment(None, {"database": text}))
     if is_url:
         address, mark, options = text.partition("?")
         place, _, name = address.rstrip("/").rpartition("/")
-        return SnapshotSide(open_snapshot(read_store(place + mark + options, project.folder, where=text), name))
+        return SnapshotSide.of(open_snapshot(read_store(place + mark + options, project.folder, where=text), name))
     commit, colon, path = text.partition(":")
     if colon and path:
         revision = Revision(Path(path), project.folder, commit)
@@ -132,9 +117,9 @@ def find_side(project: Project, text: str) -> Side:
                 expected=f"a folder with {FILE_NAME}, from the root of the repository",
                 next_step=f"`git ls-tree -r --name-only {commit}` lists its files",
             )
-        return SnapshotSide(opened_at(revision, text))
+        return SnapshotSide.of(opened_at(revision, text))
     if "/" not in text and has_snapshot(project.snapshots, text):
-        return SnapshotSide(open_snapshot(project.snapshots, text))
+        return SnapshotSide.of(open_snapshot(project.snapshots, text))
     raise UsageError(
         "there is nothing of this name to compare",
         observed=text,
@@ -149,15 +134,21 @@ def database_side(project: Project, environment: Environment) -> DatabaseSide:
     return DatabaseSide(environment, resolve_target(project, environment))
 
 
-def commit_side(project: Project, commit: str) -> CommitSide:
+def commit_side(project: Project, commit: str) -> SnapshotSide:
     """The snapshots of the project as of a commit. Raises what opening them raises."""
     places = committed_in(project.snapshots.folder, project.folder, commit)
-    return CommitSide(commit, {name: opened_at(place, name) for name, place in places.items()})
+    snapshots = {name: opened_at(place, name) for name, place in places.items()}
+    entities = {
+        f"{name}/{record.name}": (snapshot, record)
+        for name, snapshot in snapshots.items()
+        for record in snapshot.manifest.entities
+    }
+    return SnapshotSide(f"the snapshots of {commit}", entities)
 
 
 def snapshot_side(environment: Environment) -> SnapshotSide:
     """The snapshot of an environment."""
-    return SnapshotSide(snapshot_of(environment))
+    return SnapshotSide.of(snapshot_of(environment))
 
 
 def entity_table(connection: Connection, record: EntityRecord, facts: TableFacts) -> DatabaseTable:

@@ -21,14 +21,14 @@ from snapseed.postgres.rowhash import (
     rows_fingerprint,
     whole_row_order,
 )
-from snapseed.snapshot.hashing import EMPTY, Fingerprint, UInt64s, row_hashes
+from snapseed.snapshot.hashing import EMPTY, Fingerprint, UInt64s, combined, row_hashes
 from snapseed.snapshot.keys import as_text
 from snapseed.snapshot.manifest import RESTORE, Column, EntityRecord, FirstKey
 from snapseed.snapshot.parquet import Part
 from snapseed.snapshot.store import Snapshot
 from snapseed.snapshot.types import INTEGERS, ColumnType, Family, parse_type
 
-# Rows of a range of keys, where no snapshot says where its ranges begin.
+# Rows of a range of keys, about, where no snapshot says where its ranges begin.
 _RANGE_ROWS = 8_192
 
 
@@ -67,9 +67,9 @@ class SnapshotTable:
         """The columns of its key; none for rows without a key."""
         return self.record.key_columns
 
-    def total(self) -> Fingerprint:
-        """The fingerprint of all rows, as the manifest has it."""
-        return self.record.digest()
+    def total(self, ranges: Sequence[KeyRange]) -> Fingerprint:
+        """The fingerprint of the rows of ranges whose bounds are first keys of chunks, as the manifest has it."""
+        return combined(self.record.chunks[number].digest() for number in self._numbers(ranges))
 
     def bounds(self) -> list[FirstKey]:
         """Where its chunks begin."""
@@ -140,32 +140,26 @@ class DatabaseTable:
     columns: Mapping[str, Column]
     key: tuple[Column, ...]
 
-    def total(self) -> Fingerprint:
-        """The fingerprint of all rows, computed by the server."""
-        return rows_fingerprint(self.connection, list(self.columns.values()), self.name.rows())
+    def total(self, ranges: Sequence[KeyRange]) -> Fingerprint:
+        """The fingerprint of the rows of ranges, computed by the server."""
+        return rows_fingerprint(self.connection, list(self.columns.values()), self._hashed(ranges))
 
     def bounds(self) -> list[FirstKey]:
         """Keys that divide the rows into ranges of about the same size."""
         texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(column.name)) for column in self.key)
-        (count,) = self.connection.execute(sql.SQL("SELECT count(*) FROM {}").format(self.name.rows())).fetchone() or (
-            0,
-        )
-        percent = min(100.0, 100 / _RANGE_ROWS) if int(str(count)) > _RANGE_ROWS else 0
         statement = sql.SQL(
             "SELECT DISTINCT ON ({order}) {} FROM {} TABLESAMPLE BERNOULLI ({}) REPEATABLE (0)"
             " WHERE NOT {} ORDER BY {order}"
         )
         rows = self.connection.execute(
-            statement.format(
-                texts, self.name.rows(), sql.Literal(percent), has_null(self.key), order=key_order(self.key)
-            )
+            statement.format(texts, self.name.rows(), 100 / _RANGE_ROWS, has_null(self.key), order=key_order(self.key))
         ).fetchall()
         return [tuple(map(str, row)) if len(row) > 1 else str(row[0]) for row in rows]
 
     def sums(self, bounds: Sequence[FirstKey], among: KeyRange) -> dict[int, Fingerprint]:
         """The fingerprints within a range, by the ranges that begin at these bounds."""
-        source = self.name.rows() if among == KeyRange() else self._inside(among, self.key)
-        return range_fingerprints(self.connection, list(self.columns.values()), source, self.key, bounds)
+        columns = list(self.columns.values())
+        return range_fingerprints(self.connection, columns, self._hashed([among]), self.key, bounds)
 
     def rows(self, ranges: Sequence[KeyRange], columns: Sequence[Column], key: Sequence[Column]) -> Iterator[Rows]:
         """The rows of ranges, by the order of the key; rows without a key are ordered by all columns.
@@ -181,19 +175,25 @@ class DatabaseTable:
         ]
         for among in ranges:
             order = key_order(key) if key and not among.nulls else whole_row_order(own)
-            source = sql.SQL("{} ORDER BY {}").format(self._inside(among, key), order)
+            source = sql.SQL("{} ORDER BY {}").format(self._inside([among], key), order)
             if any(is_cast):
                 source = sql.SQL("(SELECT {} FROM {}) AS rows").format(sql.SQL(", ").join(selected), source)
             with self.connection.transaction(), copied_out(self.connection, columns, source, str(self.name)) as batches:
                 for batch in batches:
                     yield Rows(batch, row_hashes(batch.columns, kinds))
 
-    def _inside(self, among: KeyRange, key: Sequence[Column]) -> sql.Composable:
-        """What follows FROM, for the rows of a range."""
-        condition: sql.Composable = has_null(key) if among.nulls else between(key, among.first, among.last)
-        if key and not among.nulls:
-            condition = sql.SQL("{} AND NOT {}").format(condition, has_null(key))
-        return sql.SQL("{} WHERE {}").format(self.name.rows(), condition)
+    def _hashed(self, ranges: Sequence[KeyRange]) -> sql.Composable:
+        """What follows FROM, for the fingerprint of the rows of ranges: of all rows, if one of them has no bounds."""
+        return self.name.rows() if KeyRange() in ranges else self._inside(ranges, self.key)
+
+    def _inside(self, ranges: Sequence[KeyRange], key: Sequence[Column]) -> sql.Composable:
+        """What follows FROM, for the rows of ranges. Only one with `nulls` has rows with a NULL in the key."""
+        no_null = sql.SQL(" AND NOT {}").format(has_null(key)) if key else sql.SQL("")
+        conditions: list[sql.Composable] = [
+            has_null(key) if each.nulls else sql.SQL("({}{})").format(between(key, each.first, each.last), no_null)
+            for each in ranges
+        ]
+        return sql.SQL("{} WHERE {}").format(self.name.rows(), sql.SQL(" OR ").join(conditions or [sql.SQL("false")]))
 
 
 Table = SnapshotTable | DatabaseTable

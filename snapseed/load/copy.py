@@ -111,8 +111,8 @@ def stage_table(connection: Connection, table: TablePlan) -> sql.Identifier:
     return stage_of(table)
 
 
-def merge_rows(connection: Connection, table: TablePlan) -> int:
-    """Insert the staged rows, and update existing rows with the same key that differ. Returns how many were written.
+def merge_rows(connection: Connection, table: TablePlan) -> None:
+    """Insert the staged rows, and update existing rows with the same key that differ.
 
     Rows are compared by their hashes, because some types (json, point) have no equality.
     """
@@ -126,7 +126,7 @@ def merge_rows(connection: Connection, table: TablePlan) -> int:
         )
     target, names, keys = table.table.identifier(), _columns(table), key_list(table.entity)
     query = sql.SQL("INSERT INTO {} AS held ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} ON CONFLICT ({}) DO {}")
-    return connection.execute(query.format(target, names, names, stage_of(table), keys, action)).rowcount
+    connection.execute(query.format(target, names, names, stage_of(table), keys, action))
 
 
 def staged_keys(table: TablePlan) -> sql.Composed:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections import Counter
 from collections.abc import Mapping
 from typing import LiteralString
 
@@ -23,7 +22,7 @@ from snapseed.load.plan import EmptiedTable, Emptying, LoadPlan, Prepared, Table
 from snapseed.load.prepare import LoadSession
 from snapseed.load.request import Mode
 from snapseed.load.restore import fill_views, restore_positions
-from snapseed.load.unchanged import count_changes, table_state
+from snapseed.load.unchanged import table_state
 from snapseed.postgres.connect import Connection, Statements, role_search_path
 from snapseed.postgres.facts import SequenceFacts, TableName
 from snapseed.postgres.locks import lock_tables
@@ -46,7 +45,6 @@ def execute(session: LoadSession, prepared: Prepared, plan: LoadPlan, staged: Ma
         with session.phase("waiting for the tables"):
             lock_tables(connection, [table.table for table in [*plan.tables, *plan.children]], exclusive=True)
     with session.phase("dropping indexes and keys"):
-        changes = Counter({str(table.table): count_changes(connection, table.table) for table in plan.tables})
         for setting in plan.settings:
             _set(connection, setting.name, setting.value)
         drop_indexes_and_keys(connection, plan)
@@ -56,7 +54,7 @@ def execute(session: LoadSession, prepared: Prepared, plan: LoadPlan, staged: Ma
         for parallel in (parallel for parallel in exchanged if not parallel.referenced):
             drop_partitions(connection, parallel)
         with role_search_path(connection):
-            changes.update(empty_tables(connection, plan))
+            empty_tables(connection, plan)
         for parallel in (parallel for parallel in exchanged if parallel.referenced):
             drop_partitions(connection, parallel)
         set_storage(connection, plan, "EXTERNAL")
@@ -68,9 +66,8 @@ def execute(session: LoadSession, prepared: Prepared, plan: LoadPlan, staged: Ma
         if table.parallel:
             with session.phase("attaching partitions", doing=f"attaching the partitions of {table.table}"):
                 attach_partitions(connection, table.parallel)
-            changes[str(table.table)] = count_changes(connection, table.table)
         else:
-            changes[str(table.table)] += _fill(session, table)
+            _fill(session, table)
     with session.phase("building indexes"), role_search_path(connection):
         build_indexes(connection, plan)
     with session.phase("checking foreign keys"):
@@ -84,7 +81,7 @@ def execute(session: LoadSession, prepared: Prepared, plan: LoadPlan, staged: Ma
     if verify:
         held = {name: found.held for name, found in staged.items() if found.held is not None}
         verify_rows(session, plan, held, kept)
-    record(session, prepared, plan, changes, staged)
+    record(session, prepared, plan, staged)
     with session.phase("setting sequences"):
         set_sequences(connection, plan, by_alter=False)
 
@@ -109,25 +106,19 @@ def drop_indexes_and_keys(connection: Statements, plan: LoadPlan) -> None:
         connection.execute("SET CONSTRAINTS ALL DEFERRED")
 
 
-def empty_tables(connection: Connection, plan: LoadPlan) -> dict[str, int]:
-    """TRUNCATE what can be truncated, in one statement; DELETE from the others, tables that refer to others first.
-
-    Returns how many rows were deleted from each table, by its name.
-    """
+def empty_tables(connection: Connection, plan: LoadPlan) -> None:
+    """TRUNCATE what can be truncated, in one statement; DELETE from the others, tables that refer to others first."""
     # A truncated table may refer to one that is deleted from, never the other way round.
     tables = _referring_first(plan)
     if truncated := [table.table.rows() for table in tables if table.empty_by is Emptying.TRUNCATE]:
         connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(truncated)))
-    deleted = {
-        str(table.table): connection.execute(sql.SQL("DELETE FROM {}").format(table.table.rows())).rowcount
-        for table in tables
-        if table.empty_by is Emptying.DELETE
-    }
+    for table in tables:
+        if table.empty_by is Emptying.DELETE:
+            connection.execute(sql.SQL("DELETE FROM {}").format(table.table.rows()))
     # A logged table may not refer to an unlogged one, so this order holds here too.
     for planned in reversed(plan.tables):
         if planned.make_unlogged:
             _alter(connection, planned, "SET UNLOGGED")
-    return deleted
 
 
 def set_storage(connection: Connection, plan: LoadPlan, storage: LiteralString) -> None:
@@ -171,19 +162,17 @@ def build_foreign_keys(connection: Statements, plan: LoadPlan) -> None:
     _switch_triggers(connection, plan, on=True)
 
 
-def _fill(session: LoadSession, table: TablePlan) -> int:
-    """COPY the rows, for an upsert through a temporary table. Returns how many were inserted or changed."""
+def _fill(session: LoadSession, table: TablePlan) -> None:
+    """COPY the rows, for an upsert through a temporary table."""
     name = table.entity.name
     session.listener(CopyStarted(name))
     with session.phase("copying rows", doing=f"copying {name}"), role_search_path(session.connection):
         into = stage_table(session.connection, table) if table.staged else table.table.identifier()
         copied = copy_rows(session.connection, session.snapshot, table, into, session.listener, session.settings)
-    written = copied.rows
     if table.staged:
         with session.phase("merging rows", doing=f"merging {name}"), role_search_path(session.connection):
-            written = merge_rows(session.connection, table)
+            merge_rows(session.connection, table)
     session.listener(copied)
-    return written
 
 
 def verify_rows(
@@ -222,7 +211,6 @@ def record(
     session: LoadSession,
     prepared: Prepared,
     plan: LoadPlan,
-    changes: Mapping[str, int],
     staged: Mapping[str, StagedTable],
 ) -> None:
     """Write the row of `snapseed.loads`, with the state that `--if-changed` compares, and the times up to here."""
@@ -230,12 +218,9 @@ def record(
     with session.phase("recording"):
         for table in plan.tables:
             state = table_state(session.connection, table.entity, table.table)
-            # The server's count does not include the changes of this transaction yet.
-            # Nor does it count rows that Citus keeps on other nodes.
-            is_counted = state["changes"] is not None and prepared.facts[table.entity.name].citus is None
-            counted = changes[str(table.table)] if is_counted else None
-            how: dict[str, object] = {"mode": str(plan.mode), "verified": session.request.verify}
-            how["parts"] = table.entity.part_digests()
+            # The server does not count rows that Citus keeps on other nodes.
+            counted = state["changes"] if prepared.facts[table.entity.name].citus is None else None
+            how = {"mode": str(plan.mode), "verified": session.request.verify, "parts": table.entity.part_digests()}
             if found := staged.get(table.entity.name):
                 how["transactions"] = found.transactions
             states[str(table.table)] = {**state, **how, "changes": counted}

@@ -101,9 +101,10 @@ def _holds(connection: Connection, entity: EntityRecord, table: TableName) -> bo
     return rows == (entity.rows,) and table_fingerprint(connection, entity, table) == entity.digest()
 
 
-def count_changes(connection: Connection, table: TableName) -> int:
-    """How many rows were inserted, updated or deleted since the statistics were last reset, in partitions too."""
-    return int(_facts(connection, table)["changes"] or 0)
+def count_changes(connection: Connection, table: TableName) -> int | None:
+    """How many rows were ever inserted, updated or deleted, in partitions too; None if the server does not count."""
+    count: int | None = _facts(connection, table)["changes"]
+    return count
 
 
 def table_state(
@@ -111,8 +112,7 @@ def table_state(
 ) -> dict[str, object]:
     """The state of a table now.
 
-    `pages` are the ones to sample, to compare with an earlier state. The count of changes is without those of this
-    transaction, and None if the server does not keep one.
+    `pages` are the ones to sample, to compare with an earlier state.
     """
     facts = _facts(connection, table)
     last = max(facts.pop("blocks") - 1, 0)

@@ -1,7 +1,7 @@
-"""A project for the tables of a database, in three stages of frozen values.
+"""A project for the tables of a database, in four stages of frozen values; `project` runs them.
 
-Facts: `schema` and `statistics` read the catalogs, `kept` the rows that stay, and `conditions` parses checks. Plan:
-`guesses` adds foreign keys, `placing` gives each table its place in the `arrangement`, `references` and `sources` say
-where columns come from, `columns` proposes draws, `trial` asks the server about them, `decision` chooses, and `plan`
-puts all together. Text: `modules`, and `update` for a project that is there. `project` runs the stages.
+Facts: `schema`, `statistics` and `conditions` read the catalogs, `kept` the rows that stay. `arrange/`: which tables
+have entities, whose rows are whose, and how many. `decide/`: where the columns of one table come from, what may be
+drawn for the others (`draws`), and what the checks let through. Text: `plan` puts the code of all entities together,
+`modules` writes it, and `update` adds it to a project that is there.
 """

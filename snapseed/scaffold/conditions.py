@@ -30,8 +30,11 @@ from snapseed.scaffold.schema import Check, Table
 from snapseed.snapshot.types import Family
 
 _FEW_VALUES = 10_000
-_MOST_COUNTED = 20
 _MOST_VALUES = 20
+# A column with so many digits has room for anything.
+_MANY_DIGITS = 20
+_WHOLE = {"smallint": 15, "integer": 31, "bigint": 63}
+_DIGITS = re.compile(r"(?:character|character varying|numeric)\((\d+)(?:,-?\d+)?\)")
 # Days between two moments; in fewer, there is no room for a moment that is a day later.
 _DAYS, _LEAST_DAYS = re.compile(r"(\d+)(?: days?)?"), 3
 MOMENTS = {Family.DATE, Family.TIMESTAMP, Family.TIMESTAMPTZ}
@@ -110,19 +113,19 @@ class Order:
 
 @dataclass(frozen=True)
 class Conditions:
-    """All conditions on the rows of a table, with the limits of each column, and the defaults that are constants."""
+    """All conditions on the rows of a table, with the limits of each column, and the defaults that are constants.
+
+    `listed` are all values of a column in ascending order, empty if these are not few; `room` is how many different
+    values it can have: as they are drawn, its texts differ in digits.
+    """
 
     rules: tuple[Rule, ...]
     limits: Mapping[str, Limits]
     orders: tuple[Order, ...]
     defaults: Mapping[str, object]
+    listed: Mapping[str, tuple[object, ...]]
+    room: Mapping[str, float]
     now: datetime = NOW
-
-    def can_count(self, name: str) -> bool:
-        """Whether whole numbers of a column can count the rows of a parent, up to twenty."""
-        low, high = self.limits[name].ends
-        is_free = self.limits[name].allowed is None and name not in self.ordered
-        return is_free and high - max(low, 0) >= _MOST_COUNTED
 
     def on(self, name: str) -> bool:
         """Whether there is any condition on a column."""
@@ -135,13 +138,7 @@ class Conditions:
     @property
     def narrow(self) -> frozenset[str]:
         """The columns that take few values, or values that depend on others."""
-        few = {
-            name
-            for name, limits in self.limits.items()
-            if limits.allowed is not None
-            or (limits.high is not None and isinstance(limits.high.value, Decimal) and limits.high.value < _FEW_VALUES)
-        }
-        return frozenset(few) | self.ordered
+        return self.ordered.union(name for name, room in self.room.items() if room < _FEW_VALUES)
 
     @property
     def ordered(self) -> frozenset[str]:
@@ -166,21 +163,34 @@ def conditions_of(table: Table, now: datetime = NOW) -> Conditions:
         order for order in map(_order, rules) if order and (order.before in foreign) == (order.after in foreign)
     )
     defaults = {name: constant_of(default, now) for name, default in table.defaults.items()}
-    return Conditions(tuple(rules), limits, orders, defaults, now)
+    listed = {column.name: _listed(column, limits[column.name]) for column in table.columns}
+    room = {column.name: _room(column, limits[column.name]) for column in table.columns}
+    return Conditions(tuple(rules), limits, orders, defaults, listed, room, now)
 
 
-def few_values(column: ColumnFacts, conditions: Conditions) -> tuple[object, ...]:
+def _listed(column: ColumnFacts, limits: Limits) -> tuple[object, ...]:
     """All values of a column in ascending order, if these can be listed."""
     if column.generated or column.identity:
         return ()
-    limits = conditions.limits[column.name]
     allowed = limits.allowed or tuple(column.labels)
     if not allowed and column.type == "boolean":
         allowed = (False, True)
-    if not allowed and limits.low and limits.high and column.type in {"smallint", "integer", "bigint"}:
+    if not allowed and limits.low and limits.high and column.type in _WHOLE:
         low, high = limits.low, limits.high
         allowed = tuple(range(int(low.place) + low.strict, int(high.place) + (not high.strict))[: _MOST_VALUES + 1])
     return tuple(sorted(allowed, key=lambda value: (str(type(value)), value))) if len(allowed) <= _MOST_VALUES else ()
+
+
+def _room(column: ColumnFacts, limits: Limits) -> float:
+    """How many different values a column can have."""
+    if listed := limits.allowed or _listed(column, limits):
+        return len(listed)
+    (low, high), digits = limits.ends, _DIGITS.fullmatch(column.type)
+    if column.type in _WHOLE:
+        return min(high, float(2 ** _WHOLE[column.type] - 1)) - (low if limits.low else 1) + 1
+    lengths = [int(digits[1])] if digits else []
+    lengths += [limits.max_length] if limits.max_length is not None else []
+    return float(10 ** min([*lengths, _MANY_DIGITS]))
 
 
 def avoiding(condition: str) -> tuple[Rule, ...]:

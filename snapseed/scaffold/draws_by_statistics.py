@@ -10,10 +10,10 @@ from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 
 from snapseed.generate.words import WORDS
+from snapseed.scaffold.arrange.sizes import STEPS, divided
 from snapseed.scaffold.conditions import MOMENTS
 from snapseed.scaffold.draws import Draw, Wanted, literal, quoted, text_draws
 from snapseed.scaffold.draws_by_type import NUMBERS, finish_of
-from snapseed.scaffold.sizes import STEPS, divided
 from snapseed.snapshot.types import INTEGERS, Family
 
 # Columns of up to so many values, all of them known, choose among these; weights are in thousandths.

@@ -11,6 +11,7 @@ from decimal import Decimal
 from itertools import chain, cycle, islice
 from uuid import UUID
 
+from snapseed.scaffold.arrange.sizes import elements_of
 from snapseed.scaffold.conditions import MOMENTS, Bound, Limits
 from snapseed.scaffold.draws import (
     NUMBER,
@@ -25,7 +26,6 @@ from snapseed.scaffold.draws import (
 )
 from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.names import TYPES, UNIQUE_TYPES, hints, singular
-from snapseed.scaffold.sizes import elements_of
 from snapseed.snapshot.types import INTEGERS, ColumnType, Family
 
 NUMBERS = {*INTEGERS, Family.NUMERIC, Family.REAL, Family.DOUBLE}

@@ -10,29 +10,28 @@ from datetime import datetime
 from functools import cache, cached_property
 
 from snapseed.generate.words import words_of
-from snapseed.scaffold.arrangement import Arrangement, Place
-from snapseed.scaffold.columns import Proposal, propose, share_of_nulls
-from snapseed.scaffold.conditions import Rule, conditions_of
-from snapseed.scaffold.decision import Columns, Together, decide, most_per_parent, rehearsed
-from snapseed.scaffold.draws import NUMBER, literal, quoted
-from snapseed.scaffold.expressions import NOW
-from snapseed.scaffold.guesses import with_guesses
-from snapseed.scaffold.kept import HeldRows, KeptRows
-from snapseed.scaffold.names import identifier, short_type
-from snapseed.scaffold.placing import arrange
-from snapseed.scaffold.schema import Table
-from snapseed.scaffold.sizes import (
+from snapseed.scaffold.arrange import Arrangement, Place
+from snapseed.scaffold.arrange.guesses import with_guesses
+from snapseed.scaffold.arrange.placing import arrange
+from snapseed.scaffold.arrange.sizes import (
     MOST_PER_PARENT,
     children_per_parent,
     fan_out_of,
     largest_root,
     rows_of,
 )
-from snapseed.scaffold.sources import ImpossibleError, sources_of
-from snapseed.scaffold.trial import CandidateRows, Candidates, Verdict, question_of
+from snapseed.scaffold.conditions import conditions_of
+from snapseed.scaffold.decide import Answer, Columns, Together, decide, rehearsed
+from snapseed.scaffold.decide.columns import Proposal, propose, share_of_nulls
+from snapseed.scaffold.decide.sources import ImpossibleError, most_per_parent, sources_of
+from snapseed.scaffold.decide.trial import CandidateRows
+from snapseed.scaffold.draws import NUMBER, literal, quoted
+from snapseed.scaffold.expressions import NOW
+from snapseed.scaffold.kept import HeldRows, KeptRows
+from snapseed.scaffold.names import identifier, short_type
+from snapseed.scaffold.schema import Table
 from snapseed.snapshot.manifest import IDENTIFIER, is_identifier
 
-Answer = Callable[[tuple[Rule, ...], tuple[Candidates, ...]], Verdict]
 Refusal = Callable[[CandidateRows], str | None]
 _TITLE_LENGTH = 80
 _OWN = re.compile(r"\{own:([^}]*)\}")
@@ -116,7 +115,7 @@ def plan_project(
 ) -> ProjectPlan:
     """An entity for each table whose rows can be made so that its constraints hold.
 
-    `answer` asks the server which draws meet the checks of a table, `refusal` whether it takes whole rows. `held` says
+    `answer` asks the server which values meet the checks of a table, `refusal` whether it takes whole rows. `held` says
     what to do with tables that hold rows. A table that turns out to be impossible is left out, and all are planned once
     more without it.
     """
@@ -171,8 +170,8 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
             proposal = propose(sources_of(arrangement, oid), since[parent])
             counts = children_per_parent(arrangement, oid)
             usual = counts[-1] if counts else MOST_PER_PARENT
-            most = None if parent is None else most_per_parent(proposal, strides[parent], usual)
-            columns = rehearsed(proposal, decide(proposal, answer(*question_of(proposal))), refusal)
+            most = None if parent is None else most_per_parent(proposal.sources, strides[parent], usual)
+            columns = rehearsed(proposal, decide(proposal, answer), refusal)
             if unknown := columns.null.keys() & {*arrangement.places[oid].key}:
                 raise ImpossibleError(oid, f"snapseed found no values for its key ({', '.join(unknown)})")  # noqa: TRY301
         except ImpossibleError as exc:

@@ -18,12 +18,12 @@ from snapseed.postgres.connect import connected, target_of
 from snapseed.postgres.guard import identify
 from snapseed.postgres.locks import reading
 from snapseed.redaction import redacted, url_without_password
+from snapseed.scaffold.decide.trial import answer, refusal
 from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.kept import HeldRows, read_held_rows
 from snapseed.scaffold.modules import Origin, project_files
 from snapseed.scaffold.plan import ProjectPlan, plan_project
 from snapseed.scaffold.schema import Table, read_schema
-from snapseed.scaffold.trial import answer, refusal
 from snapseed.scaffold.update import tables_of, update_project
 
 _SOURCE = "--from-database"

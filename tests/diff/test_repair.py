@@ -16,7 +16,7 @@ from snapseed import LoadRequest, load_snapshot, verify_snapshot
 from snapseed.capture.request import CaptureRequest
 from snapseed.capture.snapshot import capture_snapshot
 from snapseed.diff.repair import RepairRequest, repair_snapshot
-from snapseed.errors import LoadError, RefusedError, SchemaError, SnapseedError
+from snapseed.errors import LoadError, RefusedError, SchemaError, SnapseedError, VerificationError
 from snapseed.servers.postgres import EmbeddedPostgres
 from tests.conftest import PROJECTS, Sandbox, copied, new_database
 from tests.examples import FRESH
@@ -156,12 +156,12 @@ INSERT INTO outside VALUES (1, 9999);
 """
 
 
-def refused(sandbox: Sandbox, request: RepairRequest) -> SnapseedError:
+def refused(sandbox: Sandbox, request: RepairRequest, **overrides: object) -> SnapseedError:
     """The error of a repair that changes nothing."""
     with sandbox.connect() as connection:
         before = contents(connection)
         with pytest.raises(SnapseedError) as caught:
-            repair_snapshot(sandbox.project, sandbox.environment(), request)
+            repair_snapshot(sandbox.project, sandbox.environment(None, **overrides), request)
         assert contents(connection) == before
     return caught.value
 
@@ -196,6 +196,19 @@ def test_rows_outside_the_snapshot_never_go_with_others(loaded: Sandbox) -> None
     assert "delete those first" in str(error.next_step)
 
 
+@pytest.mark.parametrize("effect", ["UPDATE shops SET owner = 9", "UPDATE notes SET number = 9 WHERE id = 400"])
+def test_rows_that_triggers_change_are_found_where_nothing_differed(loaded: Sandbox, role: str, effect: str) -> None:
+    """Triggers of tables that the role does not own stay on. What they do in equal tables and chunks is no secret."""
+    execute(
+        loaded,
+        f"CREATE FUNCTION act() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN {effect}; RETURN NULL; END';"  # noqa: S608 - ours
+        "UPDATE notes SET number = 77 WHERE id = 1;"
+        "CREATE TRIGGER act AFTER UPDATE ON notes WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION act()",
+    )
+    error = refused(loaded, YES, database=f"{loaded.url} user={role}")
+    assert isinstance(error, VerificationError)
+
+
 def test_columns_of_the_database_alone_keep_their_values(loaded: Sandbox) -> None:
     """Also in rows that are deleted and inserted again. A column that the table lacks is an error."""
     execute(
@@ -223,7 +236,7 @@ def test_nobody_writes_from_the_comparison_to_the_commit(loaded: Sandbox) -> Non
         connection.execute("SET lock_timeout = '50ms'")
 
         def write(moment: str) -> None:
-            if moment in {"comparing", "changing rows", "verifying"}:
+            if moment in {"comparing", "changing rows", "verifying changes"}:
                 with pytest.raises(psycopg.errors.LockNotAvailable):
                     connection.execute("UPDATE notes SET number = 1 WHERE id = 9")
                 tried.append(connection.execute("SELECT count(*) FROM notes").fetchone())

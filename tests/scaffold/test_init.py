@@ -16,10 +16,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed.errors import UsageError
 from snapseed.scaffold import names as names_of_tools
+from snapseed.scaffold.decide.trial import answer
 from snapseed.scaffold.plan import plan_project
 from snapseed.scaffold.project import ScaffoldRequest, origin_of, scaffold_project
 from snapseed.scaffold.schema import read_schema
-from snapseed.scaffold.trial import answer
 from tests.conftest import Connection, Sandbox
 from tests.scaffold.conftest import Init, load, module, said
 

@@ -7,9 +7,9 @@ from functools import partial
 
 import pytest
 
+from snapseed.scaffold.decide.trial import answer
 from snapseed.scaffold.plan import EntityPlan, ProjectPlan, plan_project
 from snapseed.scaffold.schema import read_schema
-from snapseed.scaffold.trial import answer
 from tests.conftest import Connection
 from tests.scaffold.conftest import Init, load
 
@@ -161,6 +161,23 @@ CASES = {
     "one row for each truth": Case(
         "CREATE TABLE o (id integer PRIMARY KEY, a boolean NOT NULL UNIQUE)", "o", None, "2", {"a": "[False, True]"},
     ),
+    "the first draw that meets the checks": Case(
+        "CREATE TABLE o (id integer PRIMARY KEY, a integer NOT NULL CHECK (a % 7 = 0))", "o", None, None, {"a": "0"},
+    ),
+    "one row for each combination of few values": Case(
+        "CREATE TYPE mood AS ENUM ('b', 'a', 'c'); CREATE TABLE o (a boolean, b mood, c smallint CHECK (c IN (1, 2)),"
+        "PRIMARY KEY (a, b, c))",
+        "o", None, "12",
+        {"a": "pl.Series([False, True]).gather((rows.number() - 1) // 6)",
+         "c": "pl.Series([1, 2]).gather((rows.number() - 1) % 2)"},
+        ("a", "b", "c"),
+    ),
+    "one row for each pair of rows of two lookups": Case(
+        "CREATE TABLE country (code char(2) PRIMARY KEY); CREATE TABLE currency (code char(3) PRIMARY KEY);"
+        "CREATE TABLE o (country char(2) REFERENCES country, currency char(3) REFERENCES currency,"
+        "PRIMARY KEY (country, currency))",
+        "o", None, "64", {"currency": 'currency["code"].gather((rows.number() - 1) % 8)'}, ("country", "currency"),
+    ),
     "a column with room for twenty numbers counts": Case(
         f"{CUSTOMERS}CREATE TABLE o (customer integer REFERENCES customers, n integer CHECK (n < 1000000),"
         "PRIMARY KEY (customer, n))",
@@ -181,6 +198,17 @@ CASES = {
         f"{CUSTOMERS}CREATE TABLE o (id integer PRIMARY KEY, customer integer NOT NULL REFERENCES customers,"
         "line integer NOT NULL CHECK (line > 0), UNIQUE (customer, line))",
         "o", "customers", None, {"line": "rows.positions + 1"},
+    ),
+    "numbers within limits count as many": Case(
+        f"{CUSTOMERS}CREATE TABLE o (customer integer REFERENCES customers, line integer CHECK (line BETWEEN 3 AND 7),"
+        "PRIMARY KEY (customer, line))",
+        "o", "customers", "fan_out(mean=2, maximum=5)", {"line": "rows.positions + 3"}, ("customer", "line"),
+    ),
+    "a reference to a unique column is to that of the parent": Case(
+        f"{SHOPS}CREATE TABLE events (id bigint PRIMARY KEY, shop integer REFERENCES shops ON DELETE CASCADE,"
+        "code text NOT NULL UNIQUE); CREATE TABLE o (id integer PRIMARY KEY, code text NOT NULL REFERENCES events"
+        "(code), shop integer NOT NULL REFERENCES shops ON DELETE CASCADE)",
+        "o", "events", "fan_out(mean=3, maximum=20)", {"code": 'events["code"]'},
     ),
     "short keys have few": Case(
         f"{CUSTOMERS}CREATE TABLE o (id smallint PRIMARY KEY, customer integer NOT NULL REFERENCES customers)",
@@ -283,7 +311,6 @@ LEFT_OUT = {
         "no values that satisfy CHECK",
     ),
     "no column for a key": ("CREATE TABLE t (a boolean NOT NULL)", "it has no primary key"),
-    "a key of few values": ("CREATE TABLE t (a boolean, b boolean, primary key (a, b))", "its key (a, b)"),
     "a name that no snapshot has": (
         'CREATE TABLE t (id integer PRIMARY KEY, "a\tb" integer)',
         "a name in it is not",

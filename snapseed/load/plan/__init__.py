@@ -74,6 +74,11 @@ class RowChanges:
     as_text: frozenset[str] = frozenset()
 
     @property
+    def rows(self) -> int:
+        """All rows that are changed; a moved one counts twice."""
+        return self.deleted + self.updated + self.inserted
+
+    @property
     def commands(self) -> frozenset[str]:
         """The commands that change these rows."""
         counts = {"DELETE": self.deleted, "UPDATE": self.updated, "INSERT": self.inserted}

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import socket
-import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from psycopg import sql
 
 from snapseed import SnapseedError, open_snapshot
 from snapseed.errors import LoadError, SchemaError, SnapshotError, VerificationError
 from snapseed.events import Advanced, Event
 from tests.conftest import Sandbox
 from tests.load.faults.failing import fail
-
-
-@pytest.fixture
-def role(loaded: Sandbox) -> Iterator[str]:
-    """A role that may fill the tables but does not own them, so their triggers stay on."""
-    name = f"loader_{uuid.uuid4().hex[:8]}"
-    with loaded.connect() as connection:
-        connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
-        for schema in ("public", "snapseed"):
-            for what in ("USAGE ON SCHEMA {}", "ALL ON ALL TABLES IN SCHEMA {}"):
-                grant = sql.SQL("GRANT " + what + " TO {}").format(sql.Identifier(schema), sql.Identifier(name))
-                connection.execute(grant)
-        yield name
-        connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(name)))
 
 
 @dataclass(frozen=True)

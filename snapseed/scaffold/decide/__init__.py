@@ -1,6 +1,6 @@
-"""What follows from a verdict: columns take the first draw that meets their checks, and some are drawn together.
+"""What columns get: the first draw that meets their checks, and some are drawn together.
 
-Pure. Columns are drawn together if checks over several of them would not hold otherwise.
+Columns are drawn together if checks over several of them would not hold otherwise.
 """
 
 from __future__ import annotations
@@ -9,27 +9,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 
-from snapseed.scaffold.columns import Proposal
-from snapseed.scaffold.combinations import DRAWN, NULL, Options, Table, are_independent, rows_meeting
 from snapseed.scaffold.conditions import Rule
+from snapseed.scaffold.decide.columns import Proposal
+from snapseed.scaffold.decide.combinations import DRAWN, NULL, Options, Row, Truths, are_independent, rows_meeting
+from snapseed.scaffold.decide.sources import ImpossibleError, Sources, leave
+from snapseed.scaffold.decide.trial import CandidateRows, encoded, rows_of
 from snapseed.scaffold.draws import Draw, choice, constant
-from snapseed.scaffold.names import short_type
-from snapseed.scaffold.sources import ImpossibleError, Sources, leave
-from snapseed.scaffold.trial import CandidateRows, Verdict, encoded, question_of
-from snapseed.snapshot.types import Family
+from snapseed.scaffold.schema import Table
 
+# Asks the server which rows of values, of these types, meet a rule.
+Answer = Callable[[Rule, tuple[str, ...], tuple[Row, ...]], Truths]
 # A list of values up to this length is likely to be what a check is about, a longer one are words.
 _MOST_LISTED = 8
 # How many whole rows are tried.
 _MOST_ROWS = 24
-
-# The most rows for each row of a parent with short keys, which count in steps of the product of these maxima.
-_MOST_SMALL = 6
-# Keys of this many digits are not short, and short ones have room for this many root rows at least.
-_ROOMY = 8
-_ROOTS = 100
-_ROOM = {Family.SMALLINT: 2**15, Family.INTEGER: 2**31 // 100}
 
 
 @dataclass(frozen=True)
@@ -57,40 +52,38 @@ class Columns:
 
     draws: Mapping[str, Draw]
     null: Mapping[str, str]
-    values: Mapping[str, tuple[str, ...]]
+    values: Mapping[str, Row]
     notes: tuple[str, ...]
     never_null: frozenset[str] = frozenset()
     sometimes_null: frozenset[str] = frozenset()
     together: tuple[Together, ...] = ()
 
 
-def decide(proposal: Proposal, verdict: Verdict) -> Columns:
+def decide(proposal: Proposal, answer: Answer) -> Columns:
     """Choose the first draw of each column that meets its checks, then combine columns until the other checks hold.
 
     Raises `ImpossibleError` if a check does not hold, and no combination of what is known would help.
     """
     sources = proposal.sources
-    chosen = _chosen(proposal, verdict)
+    chosen = _chosen(proposal, answer)
     rules = [rule for rule in sources.conditions.rules if len(rule.columns) > 1 and not _is_met(sources, chosen, rule)]
-    untried = [rule for rule in rules if rule in verdict.untried or _looks_elsewhere(sources, rule)]
-    for rule in untried:
+    tables = {rule: _tried(proposal, answer, rule, chosen) for rule in rules}
+    for rule in [rule for rule, met in tables.items() if not met or _looks_elsewhere(sources, rule)]:
         chosen = _without_reading(proposal, rule, chosen)
-    tables = {rule: verdict.combinations[rule] for rule in rules if rule not in untried}
-    failing = [rule for rule, table in tables.items() if not _holds(rule, table, chosen.values)]
+        del tables[rule]
+    failing = [rule for rule, met in tables.items() if not _holds(rule, met, chosen.values)]
     for group in _connected(failing):
-        chosen = _combined(proposal, verdict, chosen, group, tables)
-    for name in chosen.null.keys() & verdict.refuse_null:
+        chosen = _combined(proposal, chosen, group, tables)
+    for name in chosen.null.keys() & chosen.never_null:
         if not sources.table.column(name).has_default:
             raise ImpossibleError(sources.table.oid, f"column {name}: snapseed found no values that pass its checks")
     never_null = chosen.never_null.union(*(exclusion.columns for exclusion in sources.table.exclusions))
     sometimes_null = [
         name
-        for name in proposal.optional & chosen.draws.keys() - never_null - verdict.refuse_null
+        for name in proposal.optional & chosen.draws.keys() - never_null
         if "(" in chosen.draws[name].code
         and all(
-            _holds(rule, table, {**chosen.values, name: (NULL,)})
-            for rule, table in tables.items()
-            if name in rule.columns
+            _holds(rule, met, {**chosen.values, name: (NULL,)}) for rule, met in tables.items() if name in rule.columns
         )
     ]
     notes = [
@@ -156,35 +149,64 @@ def _rows_of(proposal: Proposal, columns: Columns) -> CandidateRows:
     )
 
 
-def _chosen(proposal: Proposal, verdict: Verdict) -> Columns:
+def _chosen(proposal: Proposal, answer: Answer) -> Columns:
     """The first draw of each column that meets the checks on this column alone."""
-    sources, table, notes = proposal.sources, proposal.sources.table, []
+    sources, table = proposal.sources, proposal.sources.table
     draws: dict[str, Draw] = {}
-    null = dict(proposal.null)
-    for name, found in proposal.draws.items():
-        place = verdict.first.get(name, 0)
+    values: dict[str, Row] = {}
+    null, notes, never_null = dict(proposal.null), [], set()
+    rules = sources.conditions.rules
+    for name in dict.fromkeys((*proposal.draws, *(name for rule in rules for name in rule.columns))):
+        found, known = proposal.draws.get(name, ()), _examples(proposal, name)
+        may_be_null, is_foreign = bool(found) and name in sources.nullable, name in sources.foreign
+        tried = tuple((value,) for value in dict.fromkeys((*chain(*known), *[NULL] * may_be_null)))
+        alone = {rule: answer(rule, _types(table, rule), tried) for rule in rules if rule.columns == (name,)}
+        refused = {value for met in alone.values() for (value,), is_met in met.items() if not is_met}
+        never_null |= refused & {NULL} and {name}
+        # Which rows a reference finds is for the table that it refers to.
+        fits = (place for place, some in enumerate(known) if is_foreign or refused.isdisjoint(some))
+        place = next(fits, None)
+        values[name] = (NULL,) * may_be_null if place is None else known[place]
+        if not found:
+            continue
         if place is None:
             null |= leave(table, name, "snapseed found no values that pass its checks")
             continue
         draw = found[place]
-        is_foreign = name in sources.foreign
-        alone = [
-            rule for rule in sources.conditions.rules if rule.columns == (name,) and rule.check.calls >= is_foreign
-        ]
-        untried = next((rule for rule in alone if rule in verdict.untried or is_foreign or not draw.examples), None)
+        unclear = (rule for rule, met in alone.items() if is_foreign or not met or not draw.examples)
+        untried = next((rule for rule in unclear if rule.check.calls >= is_foreign), None)
         may_be_left = not draw.is_unique and (table.column(name).has_default or name in sources.nullable)
         if untried and (is_foreign or may_be_left):
             null |= leave(table, name, f"{untried} could not be evaluated")
             continue
         notes += [f"{untried} could not be evaluated"] if untried else []
         draws[name] = draw
-    values: dict[str, tuple[str, ...]] = {}
-    for column in question_of(proposal)[1]:
-        place = verdict.first[column.name]
-        values[column.name] = (NULL,) * column.may_be_null if place is None else column.draws[place]
-        if column.name in proposal.optional & draws.keys() - verdict.refuse_null:
-            values[column.name] += (NULL,)
-    return Columns(draws, null, values, tuple(notes))
+        if values[name] and name in proposal.optional - never_null:
+            values[name] += (NULL,)
+    return Columns(draws, null, values, tuple(notes), frozenset(never_null))
+
+
+def _examples(proposal: Proposal, name: str) -> list[Row]:
+    """Examples of each draw of a column, as JSON; without draws its default, or NULL. None if they are not known."""
+    default = proposal.sources.conditions.defaults.get(name)
+    if name not in proposal.null:
+        return [tuple(map(encoded, draw.examples)) for draw in proposal.draws.get(name, ())]
+    is_known = default is not None or not proposal.sources.table.column(name).has_default
+    return [(encoded(default),)] if is_known else []
+
+
+def _tried(proposal: Proposal, answer: Answer, rule: Rule, chosen: Columns) -> Truths:
+    """Which values of its columns meet a rule, NULL among them where it may be; empty if that is not known."""
+    table, may_be_null = proposal.sources.table, proposal.draws.keys() & proposal.sources.nullable
+    values = [
+        dict.fromkeys((*chosen.values[name], *[NULL] * (name in may_be_null))) if chosen.values[name] else ()
+        for name in rule.columns
+    ]
+    return answer(rule, _types(table, rule), rows_of(list(map(tuple, values)))) if all(values) else {}
+
+
+def _types(table: Table, rule: Rule) -> tuple[str, ...]:
+    return tuple(table.column(name).full_type for name in rule.columns)
 
 
 def _is_met(sources: Sources, chosen: Columns, rule: Rule) -> bool:
@@ -202,11 +224,11 @@ def _looks_elsewhere(sources: Sources, rule: Rule) -> bool:
     return rule.check.calls and not sources.foreign.keys().isdisjoint(rule.columns)
 
 
-def _holds(rule: Rule, table: Table, values: Mapping[str, tuple[str, ...]]) -> bool:
+def _holds(rule: Rule, met: Truths, values: Mapping[str, Row]) -> bool:
     """Whether a rule holds for all combinations of these values that were tried."""
     return all(
         is_met or any(value not in values[name] for name, value in zip(rule.columns, row, strict=True))
-        for row, is_met in table.items()
+        for row, is_met in met.items()
     )
 
 
@@ -232,16 +254,14 @@ def _without_reading(proposal: Proposal, rule: Rule, chosen: Columns) -> Columns
     return chosen if nullable else replace(chosen, notes=(*chosen.notes, f"{rule} could not be evaluated"))
 
 
-def _combined(
-    proposal: Proposal, verdict: Verdict, chosen: Columns, group: Sequence[Rule], tables: Mapping[Rule, Table]
-) -> Columns:
+def _combined(proposal: Proposal, chosen: Columns, group: Sequence[Rule], tables: Mapping[Rule, Truths]) -> Columns:
     """Make rules hold that have columns in common: draw those columns together, or limit what they are."""
     of_group = {name for rule in group for name in rule.columns}
     names = [column.name for column in proposal.sources.table.columns if column.name in of_group]
     written = {name: _written(proposal, chosen, name) for name in names}
-    concerned = [(rule.columns, table) for rule, table in tables.items() if not of_group.isdisjoint(rule.columns)]
+    concerned = [(rule.columns, met) for rule, met in tables.items() if not of_group.isdisjoint(rule.columns)]
     tried = {
-        name: [{row[columns.index(name)] for row in table} for columns, table in concerned if name in columns]
+        name: [{row[columns.index(name)] for row in met} for columns, met in concerned if name in columns]
         for name in names
     }
     options = {
@@ -249,7 +269,7 @@ def _combined(
             examples=tuple(value for value in chosen.values[name] if value != NULL or name not in chosen.draws),
             values=tuple(value for value in written[name] if all(value in known for known in tried[name])),
             is_whole=name in chosen.draws and chosen.draws[name].is_whole and 1 < len(written[name]) <= _MOST_LISTED,
-            may_be_null=name in chosen.draws and name in proposal.sources.nullable - verdict.refuse_null,
+            may_be_null=name in chosen.draws and name in proposal.sources.nullable - chosen.never_null,
             is_optional=name in proposal.optional,
         )
         for name in names
@@ -315,21 +335,3 @@ def _without(chosen: Columns, name: str, why: str) -> Columns:
         null={**chosen.null, name: why},
         values={**chosen.values, name: (NULL,)},
     )
-
-
-def most_per_parent(proposal: Proposal, stride: int, usual: int) -> int:
-    """The most rows per parent row, `usual` if possible, if each root row has at most `stride` parent rows."""
-    sources = proposal.sources
-    most, (name, *others) = min(usual, sources.most_per_parent or usual), sources.place.key
-    if others and not sources.place.has_own_key:
-        return most
-    kind = sources.table.kind(name)
-    length = proposal.wanted[name].length if kind.family is Family.TEXT and name in proposal.wanted else None
-    room = 2**15 if kind.family is Family.SMALLINT else 10 ** (length or _ROOMY)
-    if sources.table.rows and kind.family in _ROOM:
-        return min(most, max(1, _ROOM[kind.family] // _ROOTS // stride))
-    if room >= 10**_ROOMY:
-        return most
-    if stride * _ROOTS > room:
-        raise ImpossibleError(sources.table.oid, f"its key, a {short_type(kind.name)}, has no room for all its rows")
-    return min(most, _MOST_SMALL, room // _ROOTS // stride)

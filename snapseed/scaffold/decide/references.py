@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from snapseed.scaffold.arrangement import Arrangement, Place
+from snapseed.scaffold.arrange import Arrangement, Place
 from snapseed.scaffold.conditions import Conditions, Rule
 from snapseed.scaffold.draws import quoted
 from snapseed.scaffold.schema import ForeignKey, Table
@@ -146,6 +146,8 @@ class References:
             # Lookups that need each other cannot see each other's rows.
             return self._referred(key, is_unique=is_unique) if self.arrangement.is_referable(key) else KeySource()
         codes = self._of_row(key, self._rows(key.target))
+        if place := self.place.combined.get(key.columns[0]):
+            return KeySource({name: f"{code}.gather({place})" for name, code in codes.items()}, is_fixed=True)
         if is_unique:
             if not self.place.is_lookup or (target.rows or 0) < (self.place.rows or 0):
                 return KeySource()

@@ -1,6 +1,6 @@
 """Which values some columns may have together: rows of them that meet the checks over several columns.
 
-Pure, from the truth tables of a verdict. A row has, for each column, a value as JSON, NULL, or `DRAWN`.
+Pure, from what is known about each rule. A row has, for each column, a value as JSON, NULL, or `DRAWN`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ DRAWN = "(drawn)"
 _MOST_SPELLED, _MOST_VALUES, _MOST_ROWS = 4, 12, 12
 _MOST_TRIED = 20_000
 
-# For each combination of values of some columns, whether it meets a rule.
-Table = Mapping[tuple[str, ...], bool]
+# A value for each of some columns; and for each such row whether it meets a rule.
 Row = tuple[str, ...]
+Truths = Mapping[Row, bool]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Options:
 def rows_meeting(
     options: Mapping[str, Options],
     others: Mapping[str, tuple[str, ...]],
-    rules: Sequence[tuple[tuple[str, ...], Table]],
+    rules: Sequence[tuple[tuple[str, ...], Truths]],
 ) -> tuple[Row, ...]:
     """The rows of states of these columns that meet all rules, whatever the values of `others`; empty if none does.
 

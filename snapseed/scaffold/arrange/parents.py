@@ -10,7 +10,8 @@ from snapseed.scaffold.names import singular, suggests
 from snapseed.scaffold.schema import ForeignKey, Table
 
 # Points for a foreign key as the one to the parent.
-_ONE_EACH, _JOIN, _IN_KEY, _BETWEEN, _REQUIRED, _CASCADES, _NAMED_LIKE, _TO_PEOPLE = 60, 40, 30, 25, 20, 15, 12, 6
+_NOT_BY_KEY, _ONE_EACH, _JOIN, _IN_KEY, _BETWEEN = 80, 60, 40, 30, 25
+_REQUIRED, _CASCADES, _NAMED_LIKE, _TO_PEOPLE = 20, 15, 12, 6
 
 
 def parents_of(
@@ -67,6 +68,8 @@ def _score(table: Table, key: ForeignKey, target: Table) -> int:
     """How much suggests that the table that `key` refers to is the parent."""
     ours, theirs = words_of(table.name), words_of(target.name)
     points = _ONE_EACH if table.are_unique(key.columns) else 0
+    # Rows can be chosen by their key only; any other of their columns has to be that of the parent.
+    points += _NOT_BY_KEY if len(key.columns) == 1 and key.target_columns != target.primary_key else 0
     # A table that joins others has to stay a child, so that its pairs can differ.
     points += _JOIN if any(len(index) > 1 and set(index) <= target.foreign_columns for index in target.unique) else 0
     points += _IN_KEY if any(set(key.columns) <= set(index) for index in table.unique) else 0

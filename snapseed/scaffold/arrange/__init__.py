@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from snapseed.scaffold.conditions import Conditions
+from snapseed.scaffold.arrange.parents import ancestors_of, shares_key
+from snapseed.scaffold.conditions import MOMENTS, Conditions
 from snapseed.scaffold.kept import KeptRows
-from snapseed.scaffold.parents import ancestors_of, shares_key
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.types import INTEGERS, Family
+
+# What can tell the rows of a parent apart, the best first: a number, a reference, a lookup's row, a label, a text.
+COUNTED, REFERRED, LOOKED_UP, LABELLED, PLACED = range(5)
+# A column with room for more values has room for all rows of a parent.
+_FEW = 10_000
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,8 @@ class Place:
     """How the rows of a table come about.
 
     A child has a `parent`, and with `one_each` at most one row for each of its rows. A lookup has `rows`, the same at
-    every scale. A root entity of `level` 0 has as many rows as the scale says, one of a higher level has fewer.
+    every scale; `combined` are columns whose combinations they are, with code for the place of a row's value among
+    those of the column. A root entity of `level` 0 has as many rows as the scale says, one of a higher level has fewer.
     If the `key` has several columns, the parent's key comes first, then the column that differs among its rows; or a
     column whose values are all different. `name` is that of the entity.
     """
@@ -28,6 +34,7 @@ class Place:
     one_each: bool = False
     rows: int | None = None
     level: int = 0
+    combined: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_lookup(self) -> bool:
@@ -84,3 +91,32 @@ class Arrangement:
         is_drawn = not set(place.key) & target.foreign_columns
         is_free = key.target not in self.lookups and not self.conditions[key.target].on(place.key[0])
         return is_drawn and (family in {*INTEGERS, Family.UUID} or (family is Family.TEXT and is_free))
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """How a column tells the rows of a parent apart: how well, by which labels if any, and how many at most."""
+
+    rank: int
+    labels: tuple[str, ...] = ()
+    most: int | None = None
+
+
+def numbering_of(table: Table, conditions: Conditions, name: str, *, in_key: bool) -> Numbering | None:
+    """How a column that is no reference tells the rows of a parent apart; None if it cannot.
+
+    Integers count them, labels take turns; in a key, texts and moments count as well.
+    """
+    column, limits, kind = table.column(name), conditions.limits[name], table.kind(name)
+    room, is_ordered = conditions.room[name], name in conditions.ordered
+    labels = tuple(column.labels) or tuple(value for value in limits.allowed or () if isinstance(value, str))
+    if kind.is_array or (in_key and (column.identity or name in table.serials)):
+        return None
+    if labels:
+        return Numbering(LABELLED, labels, len(labels))
+    if kind.family in INTEGERS and not is_ordered and limits.allowed is None and room > 1:
+        return Numbering(COUNTED, most=int(room) if room < _FEW else None)
+    # Moments may be those that others come after.
+    is_free = not (limits.allowed or limits.high) and not (kind.family in MOMENTS and conditions.is_last((name,)))
+    texts = {Family.TEXT, Family.CHARACTER, *MOMENTS}
+    return Numbering(PLACED) if in_key and is_free and kind.family in texts else None

@@ -14,14 +14,14 @@ import numpy as np
 
 from snapseed.generate.draws.unique import text_keys
 from snapseed.generate.words import WORDS, words_of
-from snapseed.scaffold.conditions import MOMENTS, Bound, Limits, Order, few_values
+from snapseed.scaffold.conditions import MOMENTS, Bound, Limits, Order
+from snapseed.scaffold.decide.sources import Sources, leave
 from snapseed.scaffold.draws import Draw, Wanted, choice, literal, quoted
 from snapseed.scaffold.draws_by_statistics import learned
 from snapseed.scaffold.draws_by_type import NUMBERS, draws_of, number_range
 from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, ordered_by_name, singular, suggests
 from snapseed.scaffold.schema import Table
-from snapseed.scaffold.sources import Sources, leave
 from snapseed.snapshot.types import INTEGERS, Family
 
 # What must come after something else in the row comes at most this many days later.
@@ -275,10 +275,12 @@ def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
     if family is Family.BYTEA and name in sources.nullable and not wanted.is_unique:
         return
     is_whole_key = sources.place.key == (name,)
-    listed = few_values(wanted.column, sources.conditions) if wanted.is_unique else ()
-    if listed and sources.place.rows == len(listed):
+    if place := sources.place.combined.get(name):
+        listed = sources.conditions.listed[name]
         values = tuple(int(value) if isinstance(value, Decimal) else value for value in listed)
-        yield Draw(f"[{', '.join(map(literal, values))}]", values, is_unique=True, is_whole=True)
+        code = f"[{', '.join(map(literal, values))}]"
+        code = code if wanted.is_unique else f"pl.Series({code}).gather({place})"
+        yield Draw(code, values, is_unique=True, is_whole=True)
     elif is_whole_key and family is Family.UUID:
         yield Draw("rows.key()", (str(UUID(int=1)),), is_unique=True)
     elif is_whole_key and family in INTEGERS:
@@ -288,7 +290,7 @@ def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
         yield Draw("rows.key()", tuple(keys), is_unique=True)
         yield from draws_of(wanted)
     elif name in sources.by_position:
-        yield _by_position(wanted, sources.by_position[name], in_key=name in sources.place.key)
+        yield _by_position(sources, wanted, sources.by_position[name])
     else:
         is_text = family in _TEXTS or (wanted.limits.max_length is not None and family is not Family.BYTEA)
         for draw in chain(learned(wanted), _listed(sources, wanted), draws_of(wanted)):
@@ -298,8 +300,9 @@ def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
                 yield draw
 
 
-def _by_position(wanted: Wanted, labels: tuple[str, ...], *, in_key: bool) -> Draw:
+def _by_position(sources: Sources, wanted: Wanted, labels: tuple[str, ...]) -> Draw:
     """Another value for each row of the same parent, by its place among them. Keys ascend, and count from one."""
+    in_key = wanted.name in sources.place.key
     if labels:
         code = f"rows.choice({wanted.draw}, [{', '.join(map(quoted, labels))}], distinct=True)"
         return Draw(f"rows.ascending({code})" if in_key else code, labels, is_unique=True)
@@ -318,7 +321,8 @@ def _by_position(wanted: Wanted, labels: tuple[str, ...], *, in_key: bool) -> Dr
     low, first = wanted.limits.low, int(in_key or suggests("counted_from_one", wanted.name))
     if low is not None and isinstance(low.value, Decimal):
         first = int(low.value) + low.strict
-    return Draw(f"rows.positions + {first}" if first else "rows.positions", (first, first + 19), is_unique=True)
+    last = first + min(MOST_PLACES, int(sources.conditions.room[wanted.name])) - 1
+    return Draw(f"rows.positions + {first}" if first else "rows.positions", (first, last), is_unique=True)
 
 
 def _listed(sources: Sources, wanted: Wanted) -> Iterator[Draw]:

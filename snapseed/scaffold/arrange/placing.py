@@ -7,23 +7,21 @@ from dataclasses import replace
 
 from snapseed.errors import ConfigurationError
 from snapseed.generate.words import words_of
-from snapseed.scaffold.arrangement import Arrangement, Place
-from snapseed.scaffold.conditions import MOMENTS, Conditions, few_values
+from snapseed.scaffold.arrange import LOOKED_UP, PLACED, REFERRED, Arrangement, Place, numbering_of
+from snapseed.scaffold.arrange.parents import ancestors_of, parents_of, shares_key
+from snapseed.scaffold.conditions import MOMENTS, Conditions
 from snapseed.scaffold.kept import KeptRows
 from snapseed.scaffold.names import identifier, suggests
-from snapseed.scaffold.parents import ancestors_of, parents_of, shares_key
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.keys import is_key_type
 from snapseed.snapshot.types import INTEGERS, Family
 
 _SMALL_COLUMNS = 5
-# Text columns with room for a thousand different numbers at most.
-_SHORT_TYPES = {f"character{varying}({length})" for varying in ("", " varying") for length in (1, 2, 3)}
+# A unique column with no more different values makes a lookup.
+_NO_ROOM = 1_000
 # No root entity is further than this from the one that the scale counts.
 _LEVELS = 2
 _LOOKUP_ROWS, _NEEDED_LOOKUP_ROWS, _MOST_LOOKUP_ROWS = 8, 20, 5_000
-# What can tell the rows of a parent apart in a key, the best first: a number, a reference, a lookup's row, a label.
-_COUNTED, _REFERRED, _LOOKED_UP, _LABELLED, _PLACED = range(5)
 # Types whose unique values ascend as they are drawn, so that a column of them can be a key, or begin one.
 _ASCENDING = INTEGERS | MOMENTS | {Family.TEXT, Family.CHARACTER, Family.NUMERIC}
 _NO_KEY = "it has no primary key, and no unique column that could serve as one"
@@ -44,7 +42,7 @@ def arrange(
     while True:
         left_out = _with_dependents(tables, excluded)
         present = {oid: table for oid, table in tables.items() if oid not in left_out}
-        lookups = needed | _lookups(present, conditions) | kept.keys()
+        lookups = _lookups(present, conditions, needed | kept.keys())
         parents = parents_of(present, conditions, lookups)
         draft = Arrangement(present, conditions, parents, lookups, left_out, {}, kept)
         for oid in sorted(present, key=lambda oid: len(ancestors_of(parents, oid))):
@@ -92,24 +90,42 @@ def _with_dependents(tables: Mapping[int, Table], excluded: Mapping[int, str]) -
     return found
 
 
-def _lookups(tables: Mapping[int, Table], conditions: Mapping[int, Conditions]) -> frozenset[int]:
-    """Small tables with the name of a lookup that others refer to, and those with few unique values or short texts."""
+def _lookups(
+    tables: Mapping[int, Table], conditions: Mapping[int, Conditions], known: frozenset[int]
+) -> frozenset[int]:
+    """Small tables with the name of a lookup that others refer to, and those with room for few rows."""
     referred = {key.target for table in tables.values() for key in table.foreign_keys if key.target != table.oid}
-    found = set()
+    found = set(known)
     for oid, table in tables.items():
-        alone = [table.column(index[0]) for index in table.unique if len(index) == 1]
+        room = conditions[oid].room
+        alone = [table.column(index[0]) for index in _whole(table) if len(index) == 1]
         has_no_room = any(
-            column.type in _SHORT_TYPES and (column.not_null or conditions[oid].on(column.name)) for column in alone
+            room[column.name] <= _NO_ROOM and (column.not_null or conditions[oid].on(column.name)) for column in alone
         )
         is_small = len([column for column in table.columns if not column.generated]) <= _SMALL_COLUMNS
         refers = any(key.target != oid for key in table.foreign_keys)
-        if (
-            has_no_room
-            or _values(table, conditions[oid])
-            or (oid in referred and not refers and is_small and suggests("lookup", table.name))
-        ):
+        if has_no_room or (oid in referred and not refers and is_small and suggests("lookup", table.name)):
             found.add(oid)
+    while more := {oid for oid in tables.keys() - found if _combined(tables[oid], conditions[oid], found)}:
+        found |= more
     return frozenset(found)
+
+
+def _whole(table: Table) -> list[tuple[str, ...]]:
+    """The unique indexes that are about all rows, the shortest first."""
+    return sorted((index for index in table.unique if index not in table.unique_where), key=len)
+
+
+def _combined(table: Table, conditions: Conditions, lookups: Collection[int]) -> tuple[str, ...]:
+    """The columns of a unique index that all have few values: there are no more rows than combinations of these."""
+    targets = {key.columns[0]: key.target for key in table.foreign_keys if len(key.columns) == 1}
+    few = {
+        column.name
+        for column in table.columns
+        if column.not_null
+        and (targets[column.name] in lookups if column.name in targets else conditions.listed[column.name])
+    }
+    return next((index for index in _whole(table) if few.issuperset(index)), ())
 
 
 def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
@@ -134,9 +150,7 @@ def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
         return min(_LEVELS, max([int(suggests("few", name)), *(found + 1 for found in above)]))
 
     places = {
-        oid: replace(place, rows=len(draft.kept[oid].rows))
-        if oid in draft.kept
-        else replace(place, rows=_lookup_rows(draft, oid, is_needed=oid in needed))
+        oid: _lookup(draft, oid, needed)
         if oid in draft.lookups
         else replace(place, level=level(oid) if place.parent is None else 0)
         for oid, place in draft.places.items()
@@ -157,20 +171,31 @@ def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
     return places
 
 
-def _values(table: Table, conditions: Conditions) -> int:
-    """How many rows a table has at most, since a column of few values is unique; 0 if there is none."""
-    whole = [index[0] for index in table.unique if len(index) == 1 and index not in table.unique_where]
-    alone = [few_values(table.column(name), conditions) for name in whole]
-    return min((len(values) for values in alone if values), default=0)
+def _lookup(draft: Arrangement, oid: int, needed: frozenset[int], above: frozenset[int] = frozenset()) -> Place:
+    """The place of a lookup with its rows: those it keeps, or as many as its key has values, or as in the source.
 
-
-def _lookup_rows(draft: Arrangement, oid: int, *, is_needed: bool) -> int:
-    """As many rows as the source has if these are not too many to list; a usual number if that is not known."""
-    table = draft.tables[oid]
-    if few := _values(table, draft.conditions[oid]):
-        return few
-    usual = _NEEDED_LOOKUP_ROWS if is_needed else _LOOKUP_ROWS
-    return table.rows if table.rows and table.rows <= _MOST_LOOKUP_ROWS else usual
+    If there are too many of these to list, or it is not known, a usual number.
+    """
+    table, place, above = draft.tables[oid], draft.places[oid], above | {oid}
+    if oid in draft.kept:
+        return replace(place, rows=len(draft.kept[oid].rows))
+    known = table.rows if table.rows and table.rows <= _MOST_LOOKUP_ROWS else None
+    columns = _combined(table, draft.conditions[oid], draft.lookups - above)
+    if not columns:
+        return replace(place, rows=known or (_NEEDED_LOOKUP_ROWS if oid in needed else _LOOKUP_ROWS))
+    targets = {name: key.target for key in table.foreign_keys for name in key.columns}
+    counts = [
+        _lookup(draft, targets[name], needed, above).rows or 1
+        if name in targets
+        else len(draft.conditions[oid].listed[name])
+        for name in columns
+    ]
+    codes, step = {}, 1
+    for name, count in reversed(list(zip(columns, counts, strict=True))):
+        code = f"(rows.number() - 1) // {step:_}" if step > 1 else "rows.number() - 1"
+        codes[name] = code if name == columns[0] else f"({code}) % {count:_}" if step == 1 else f"{code} % {count:_}"
+        step *= count
+    return replace(place, rows=min(step, known or _MOST_LOOKUP_ROWS), combined=codes)
 
 
 def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[str, ...], bool]:
@@ -192,6 +217,7 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
         first(alone, table.foreign_columns),
         _joint_key(draft, table, parent) if parent is not None and may_be_joint else (),
         _own_key(table, dependent) if may_be_joint else (),
+        _combined(table, draft.conditions[oid], draft.lookups) if may_be_joint else (),
         first((name for index in table.unique for name in index), dependent),
     )
     if key := next(filter(None, ways), ()):
@@ -257,30 +283,22 @@ def _joint_key(draft: Arrangement, table: Table, parent: ForeignKey) -> tuple[st
         fits = all(_can_be_part(table, name) for name in index)
         ranks = {name: rank for name in rest if (rank := _rank(draft, table, parent, name)) is not None}
         if fits and ranks and set(first) <= set(index):
-            differing = min(rest, key=lambda name: ranks.get(name, _PLACED + 1))
+            differing = min(rest, key=lambda name: ranks.get(name, PLACED + 1))
             return *first, differing, *(name for name in rest if name != differing)
     return ()
 
 
 def _rank(draft: Arrangement, table: Table, parent: ForeignKey, name: str) -> int | None:
     """How well a column can differ among the rows of a parent; None if it cannot."""
-    column, conditions = table.column(name), draft.conditions[table.oid]
-    is_narrow = name in conditions.narrow
     keys = [key for key in table.foreign_keys if name in key.columns]
     if not keys:
-        if table.kind(name).family in INTEGERS and conditions.can_count(name):
-            return None if column.identity or name in table.serials else _COUNTED
-        family = table.kind(name).family
-        # Moments may be those that others come after.
-        is_first = family in MOMENTS and name in conditions.ordered and not conditions.is_last((name,))
-        if column.labels or (is_narrow and not is_first):
-            return _LABELLED if column.labels or family is Family.TEXT else None
-        return _PLACED if family in {Family.TEXT, Family.CHARACTER, *MOMENTS} else None
+        numbering = numbering_of(table, draft.conditions[table.oid], name, in_key=True)
+        return numbering.rank if numbering else None
     (key, *others) = keys
     if others or key.columns != (name,) or key.target == table.oid:
         return None
     if key.target in draft.lookups:
-        return _LOOKED_UP
+        return LOOKED_UP
     is_free = key.target == parent.target or key.target not in draft.ancestors(table.oid)
     key = draft.origin(key)
-    return _REFERRED if is_free and key.target in draft.tables and draft.is_referable(key) else None
+    return REFERRED if is_free and key.target in draft.tables and draft.is_referable(key) else None

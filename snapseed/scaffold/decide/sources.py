@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 
 from snapseed.errors import ConfigurationError
 from snapseed.postgres.facts import ColumnFacts
-from snapseed.scaffold.arrangement import Arrangement, Place
-from snapseed.scaffold.conditions import MOMENTS, Conditions, Rule, avoiding, few_values
-from snapseed.scaffold.names import UNIQUE_TYPES
-from snapseed.scaffold.references import KeySource, References
+from snapseed.scaffold.arrange import Arrangement, Place, numbering_of
+from snapseed.scaffold.conditions import Conditions, Rule, avoiding
+from snapseed.scaffold.decide.references import KeySource, References
+from snapseed.scaffold.names import UNIQUE_TYPES, short_type
 from snapseed.scaffold.schema import ForeignKey, Table
-from snapseed.snapshot.types import INTEGERS, Family
+from snapseed.snapshot.types import Family
 
 # Which columns are made unique first.
 _UNIQUE_FIRST = {
@@ -25,10 +25,10 @@ _UNIQUE_FIRST = {
     **dict.fromkeys([Family.NUMERIC, Family.DOUBLE, Family.REAL], 6),
     Family.BYTEA: 7,
 }
-# What counts the rows of a parent in a key, if there are no integers.
-_PLACED = {Family.TEXT, Family.CHARACTER, *MOMENTS}
-# Fewer characters or digits leave no room for many rows.
-_ROOMY = 6
+# Columns with fewer different values are made unique last.
+_SHORT = 10**6
+# Keys with room for fewer are short: few rows for each parent leave room for some root rows, otherwise for many.
+_ROOMY, _MOST_SMALL, _ROOTS, _MANY_ROOTS = 10**8, 6, 100, 10_000
 
 
 class ImpossibleError(Exception):
@@ -104,6 +104,20 @@ def sources_of(arrangement: Arrangement, oid: int) -> Sources:
         nullable=nullable,
         met=frozenset(filter(references.met, conditions.rules)),
     )
+
+
+def most_per_parent(sources: Sources, stride: int, usual: int) -> int:
+    """The most rows per parent row, `usual` if possible, if each root row has at most `stride` parent rows."""
+    most, name = min(usual, sources.most_per_parent or usual), sources.place.key[0]
+    room = sources.conditions.room[name]
+    if not sources.place.has_own_key:
+        return most
+    if room >= _ROOMY:
+        return int(min(most, max(1, room // _MANY_ROOTS // stride)))
+    if stride * _ROOTS > room:
+        kind = short_type(sources.table.column(name).type)
+        raise ImpossibleError(sources.table.oid, f"its key, a {kind}, has no room for all its rows")
+    return int(min(most, _MOST_SMALL, room // _ROOTS // stride))
 
 
 def leave(table: Table, name: str, why: str) -> dict[str, str]:
@@ -184,7 +198,8 @@ def _unique(references: References, chosen: Mapping[ForeignKey, KeySource], null
         references,
         frozenset(name for source in chosen.values() for name in source.codes),
         columns=frozenset(name for key, source in chosen.items() if source.is_unique for name in key.columns)
-        | (frozenset(place.key[:1]) if place.has_own_key else frozenset()),
+        | (frozenset(place.combined) if len(place.combined) == 1 else frozenset())
+        | (frozenset(place.key[:1]) if place.has_own_key and not place.combined else frozenset()),
         most_per_parent=1 if place.one_each else None,
     )
     if not place.has_own_key:
@@ -215,7 +230,8 @@ class _Uniqueness:
     def meets(self, index: tuple[str, ...], null: Collection[str]) -> bool:
         """Whether an index is met already."""
         names, place = set(index), self.references.place
-        if set(place.key) <= names or not names.isdisjoint(null) or names & self.columns:
+        is_combined = place.combined and place.combined.keys() <= names
+        if is_combined or set(place.key) <= names or not names.isdisjoint(null) or names & self.columns:
             return True
         return self.most_per_parent == 1 and place.parent is not None and set(place.parent.columns) <= names
 
@@ -256,32 +272,19 @@ class _Uniqueness:
     def _rank(self, name: str) -> int | None:
         """How early a column is made unique; None if it has too few values."""
         column, kind = self.references.table.column(name), self.references.table.kind(name)
-        listed = few_values(column, self.references.conditions)
-        if listed and self.references.place.rows == len(listed):
-            return 0
-        is_narrow = column.labels or self.references.conditions.limits[name].allowed is not None
-        base = kind.base.rpartition(".")[2]
+        conditions, base = self.references.conditions, kind.base.rpartition(".")[2]
+        is_narrow = column.labels or conditions.limits[name].allowed is not None
         if is_narrow or kind.is_array or not (kind.family in _UNIQUE_FIRST or base in {"numeric", *UNIQUE_TYPES}):
             return None
-        is_short = bool(kind.modifiers) and kind.modifiers[0] < _ROOMY
+        is_short = conditions.room[name] < _SHORT
         return _UNIQUE_FIRST.get(kind.family, len(_UNIQUE_FIRST)) + is_short * len(Family)
 
     def _positioned(self, own: Sequence[str], *, in_key: bool = False) -> _Uniqueness | None:
-        """Integers count the rows of a parent; labels take turns, and no parent has more rows than there are labels.
-
-        In a key, texts and moments count as well.
-        """
-        counting = {*INTEGERS, *(_PLACED if in_key else ())}
+        """Numbers count the rows of a parent, labels take turns; no parent has more rows than there are of these."""
         for name in own:
-            limits, kind = self.references.conditions.limits[name], self.references.table.kind(name)
-            labels = self.references.table.column(name).labels
-            labels = labels or tuple(value for value in limits.allowed or () if isinstance(value, str))
-            is_free = not (limits.allowed or limits.high)
-            can_count = self.references.conditions.can_count(name) if kind.family in INTEGERS else is_free
-            if kind.is_array or (not labels and not (kind.family in counting and can_count)):
-                continue
-            most = self._at_most(len(labels) or None)
-            return replace(self, by_position={**self.by_position, name: labels}, most_per_parent=most)
+            if numbering := numbering_of(self.references.table, self.references.conditions, name, in_key=in_key):
+                by_position = {**self.by_position, name: numbering.labels}
+                return replace(self, by_position=by_position, most_per_parent=self._at_most(numbering.most))
         return None
 
     def _at_most(self, most: int | None) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from snapseed.scaffold.arrangement import Arrangement
+from snapseed.scaffold.arrange import Arrangement
 from snapseed.scaffold.draws import literal
 from snapseed.scaffold.statistics import ColumnStatistics
 
