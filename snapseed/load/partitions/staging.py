@@ -212,7 +212,8 @@ def _set_up(session: LoadSession, plan: LoadPlan) -> None:
             # A crash of the server empties it, as it does unlogged partitions: then all tasks run again.
             create = sql.SQL("CREATE UNLOGGED TABLE IF NOT EXISTS {} (name text PRIMARY KEY, result jsonb)")
             connection.execute(create.format(ledger))
-            if done := connection.execute(sql.SQL("SELECT FROM {}").format(ledger)).rowcount:
+            if any(stage.schema == tree.stage and stage not in stale for stage in plan.stages):
+                done = connection.execute(sql.SQL("SELECT FROM {}").format(ledger)).rowcount
                 steps = len(list(chain(*_steps(session, plan, table))))
                 text = f"{table.table}: taking over the staging tables of a load that did not finish"
                 session.listener(Note(f"{text}, which had done {done} of {steps} steps"))
