@@ -16,6 +16,9 @@ from pathlib import Path
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
+        "rich.cells",
+        "snapseed.capture.snapshot",
+        "snapseed.ci.doctor",
         "snapseed.ci.process",
         "snapseed.cli.app",
         "snapseed.cli.documents",

@@ -120,8 +120,9 @@ def new_database(server: str, template: str = "dbname=template1") -> Iterator[st
     """The URL of a new database, gone in the end: an empty one, or a copy of the one that `template` is the URL of."""
     name = f"snapseed_test_{uuid.uuid4().hex[:12]}"
     names = map(sql.Identifier, (name, str(conninfo_to_dict(template)["dbname"])))
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {} " + server_choice.copy_strategy())
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+        connection.execute(create.format(*names))
     try:
         yield make_conninfo(server, dbname=name)
     finally:

@@ -53,7 +53,7 @@ def main() -> None:
     # NumPy, too: nothing here multiplies matrices, and its threads cost 25 ms of CPU time to start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
-        code = app(standalone_mode=False)
+        code = COMMAND(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         console.note("interrupted")
         code = 130
@@ -326,3 +326,6 @@ app.command()(databases.save)
 app.command()(databases.states)
 app.command()(embeddings.worker)
 app.command()(embeddings.search)
+
+# What `main` runs. Made on import: processes forked after that, as the tests fork theirs, save its 30 ms.
+COMMAND = typer.main.get_command(app)

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
-from snapseed.cli.app import app
+from snapseed.cli.app import COMMAND
 from tests.command_line import run_command
 
 HEAVY = ("numpy", "polars", "psycopg", "pyarrow", "redis", "rich")
@@ -26,13 +25,12 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ..
         yield from commands(inner, (*path, name))
 
 
-WHOLE: Any = typer.main.get_command(app)
-ALL = [" ".join(path) for path in commands(WHOLE)]
+ALL = [" ".join(path) for path in commands(COMMAND)]
 
 
 def at(path: tuple[str, ...]) -> Any:  # noqa: ANN401 - as above
     """The command at this path."""
-    command = WHOLE
+    command: Any = COMMAND
     for name in path:
         command = command.commands[name]
     return command

@@ -6,9 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import typer
-
-from snapseed.cli.app import app
+from snapseed.cli.app import COMMAND
 
 HEADER = """\
 # Commands
@@ -27,7 +25,7 @@ SHARED_BY = 5
 
 def reference() -> str:
     """The text of docs/commands.md."""
-    commands = list(_commands(typer.main.get_command(app), "snapseed"))
+    commands = list(_commands(COMMAND, "snapseed"))
     uses = Counter(_option(parameter) for _, command in commands for parameter in _options(command))
     shared = [option for option, count in uses.items() if count >= SHARED_BY]
     parts = [HEADER]

@@ -16,6 +16,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed.config import Environment
+from tests import server_choice
 from tests.command_line import CONTEXT
 from tests.conftest import Sandbox
 
@@ -99,7 +100,7 @@ def new_owner(server: str, shapes_folder: Path) -> Iterator[Owner]:
     found.administer("CREATE ROLE {} LOGIN CREATEDB", role)
     if password := conninfo_to_dict(server).get("password"):
         found.administer(f"ALTER ROLE {{}} PASSWORD {sql.quote(str(password))}", role)
-    found.administer("CREATE DATABASE {} OWNER {}", database, role)
+    found.administer("CREATE DATABASE {} OWNER {} " + server_choice.copy_strategy(), database, role)
     try:
         yield found
     finally:
