@@ -146,7 +146,7 @@ def _plan(plan: LoadPlan) -> Iterator[str]:
     for setting in plan.settings:
         yield from wrapped(f"setting {setting.name} = {setting.value}: {setting.reason}")
     for stage in plan.stages:
-        yield from wrapped(f"staging tables of a load that did not finish are taken over or dropped: {stage}")
+        yield from wrapped(f"left by a load that did not finish, and taken over or dropped: {stage}")
     for view in plan.restoration.unfilled:
         yield f"materialized view {view}: filled at the end"
 
@@ -169,9 +169,8 @@ def status(states: Sequence[EnvironmentStatus]) -> Iterator[str]:
                 indent,
             )
         yield from wrapped(f"{indent}{item.target}", indent)
-        if stages := ", ".join(item.unfinished):
-            text = f"staging tables of a load that did not finish: {stages}"
-            yield from wrapped(f"{indent}{text}; the next load takes them over or drops them", indent)
+        for stage in item.unfinished:
+            yield from wrapped(f"{indent}left by a load that did not finish, for the next one: {stage}", indent)
 
 
 def reset(report: ResetReport, *, quiet: bool = False) -> Iterator[str]:

@@ -97,11 +97,10 @@ def prepare(session: LoadSession) -> Prepared:
         problems += [] if holds_utf8(connection) else unconvertible_texts(connection, session.snapshot, there)
         if missing:
             problems.append(Problem(f"the role lacks {missing[0]}, to record what it loads", missing[1]))
-        # Rows that others add between upserts are theirs, and stay.
-        settled = request.mode is Mode.UPSERT
-        watched = {
-            name: table for name, table in filled.items() if not (settled and (table.replaced or table.upserted))
-        }
+        watched = filled
+        if request.mode is Mode.UPSERT:
+            # Rows that others add between upserts are theirs, and stay.
+            watched = {name: found for name, found in filled.items() if not (found.replaced or found.upserted)}
         replaced = {str(found.name) for found in facts.values()}
         return Prepared(
             entities=entities,

@@ -36,7 +36,7 @@ from snapseed.postgres.provenance import is_recorded
 from snapseed.postgres.threads import shared_among
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import EntityRecord, Manifest
-from snapseed.snapshot.store import Snapshot, snapshot_of
+from snapseed.snapshot.store import snapshot_of
 from snapseed.verify.files import require_none, verify_files
 
 _LOOKING = "looking for changes"
@@ -90,7 +90,12 @@ def load_snapshot(
             with session(_LOOKING) as looking:
                 if _holds_snapshot(looking):
                     return report.after(events)
-        _check_files(snapshot, request, tell)
+        with phase(tell, "checking files"):
+            # Which parents are loaded as well is not known yet.
+            only = [] if request.with_parents else [entity.name for entity in snapshot.manifest.chosen(request.only)]
+            findings = verify_files(snapshot, only=only, before_load=True)
+            tell(FilesChecked(tuple(findings)))
+            require_none(findings, snapshot)
         with session("connecting") as loading:
             plan = _load(loading)
             if not request.dry_run:
@@ -172,16 +177,6 @@ def _holds_snapshot(session: LoadSession) -> bool:
         session.listener(Note(f"loading: {reason}") if reason else AlreadyLoaded())
         return reason is None
     return False
-
-
-def _check_files(snapshot: Snapshot, request: LoadRequest, listener: Listener) -> None:
-    """Compare the files with the manifest, as far as that is not done while they are read."""
-    with phase(listener, "checking files"):
-        # Which parents are loaded as well is not known yet.
-        only = [] if request.with_parents else [entity.name for entity in snapshot.manifest.chosen(request.only)]
-        findings = verify_files(snapshot, only=only, before_load=True)
-        listener(FilesChecked(tuple(findings)))
-        require_none(findings, snapshot)
 
 
 def _load(session: LoadSession) -> LoadPlan:

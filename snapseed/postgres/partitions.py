@@ -95,7 +95,7 @@ class StageFacts:
     is_used: bool
 
     def __str__(self) -> str:
-        return f"{self.schema} ({self.table or 'the table is gone'})"
+        return f"schema {self.schema} with staging tables of {self.table or 'a table that is gone'}"
 
 
 def read_stages(connection: Connection) -> tuple[StageFacts, ...]:

@@ -45,11 +45,6 @@ class StagePart:
     build: tuple[str, ...] = ()
     fingerprint: bool = False
 
-    @property
-    def rows(self) -> int:
-        """About how many rows it copies."""
-        return sum(part.rows for part in self.table.slices or ())
-
 
 @dataclass(frozen=True)
 class StagedPart:
@@ -64,12 +59,6 @@ class StagedPart:
     copied: EntityLoad | None = None
     held: Fingerprint | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def taken_over(self) -> StagedPart:
-        """The same of a task that ran before: it takes no time now."""
-        copied = self.copied and EntityLoad(self.copied.entity, self.copied.rows, self.copied.bytes)
-        return replace(self, copied=copied, seconds={})
 
 
 def stage_part(task: StagePart) -> StagedPart:
@@ -89,7 +78,9 @@ def stage_over(session: Session, task: StagePart, listener: Listener = ignore) -
         if not session.execute(claim.format(ledger, sql.Literal(task.name))).rowcount:
             look = sql.SQL("SELECT result FROM {} WHERE name = {}")
             (found,) = session.execute(look.format(ledger, sql.Literal(task.name))).fetchall()
-            return msgspec.convert(found[0], StagedPart).taken_over
+            done = msgspec.convert(found[0], StagedPart)
+            copied = done.copied and EntityLoad(done.copied.entity, done.copied.rows, done.copied.bytes)
+            return replace(done, copied=copied, seconds={})
         done = _carry_out(session, task, listener)
         record = sql.SQL("UPDATE {} SET result = {} WHERE name = {}")
         session.execute(record.format(ledger, sql.Literal(msgspec.json.encode(done).decode()), sql.Literal(task.name)))

@@ -25,14 +25,14 @@ from snapseed.events import Advanced, Event, Note, PhaseShare
 from snapseed.load.copy import COPY_TIMES, EntityLoad
 from snapseed.load.outcome import CopyStarted
 from snapseed.load.partitions.part import StagedPart, StagePart, stage_over, stage_part
-from snapseed.load.plan import LoadPlan, ParallelPlan, Setting, Share, TablePlan
+from snapseed.load.plan import LoadPlan, Setting, Share, TablePlan
 from snapseed.load.prepare import LoadSession
 from snapseed.postgres import locks, query
 from snapseed.postgres.connect import Connection, Session, connected, opened
 from snapseed.postgres.facts import TableName
 from snapseed.postgres.failures import may_pass
 from snapseed.postgres.locks import watching
-from snapseed.postgres.partitions import read_stages
+from snapseed.postgres.partitions import PartitionFacts, read_stages
 from snapseed.postgres.threads import shared_among, shared_elsewhere
 from snapseed.snapshot.hashing import Fingerprint, combined
 
@@ -94,6 +94,11 @@ def _steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[l
         sizes=session.settings,
     )
 
+    def finishing(task: StagePart, found: PartitionFacts) -> StagePart:
+        """The task, which also builds the indexes of a partition and computes its fingerprint."""
+        named = replace(task, name=f"partition {found.name}", into=found.staged, build=found.build)
+        return replace(named, fingerprint=session.request.verify)
+
     copies = [
         replace(
             plain,
@@ -104,43 +109,32 @@ def _steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[l
         for number, share in enumerate(parallel.shares)
     ]
     if not parallel.routed:
+        filling = "filling partition {} from {}"
         yield [
-            replace(
-                copy,
-                name=f"partition {found.name}",
-                doing=f"filling partition {found.name} from {_files(share)}",
-                into=found.staged,
-                create=found.create,
-                build=found.build,
-                fingerprint=session.request.verify,
-            )
+            replace(finishing(copy, found), doing=filling.format(found.name, _files(share)), create=found.create)
             for copy, share in zip(copies, parallel.shares, strict=True)
             if (found := share.partition)
         ]
         return
-    yield [replace(plain, create=tuple(_routing(parallel)))]
+
+    def alter(found: PartitionFacts, action: str) -> str:
+        """The statement that attaches or detaches a partition, in the tree that finds the partition of each row."""
+        root = tree.routing(found.parent_oid).identifier().as_string()
+        return f"ALTER TABLE {root} {action} PARTITION {found.staged.identifier().as_string()}"
+
+    attached = ((*found.create, f"{alter(found, 'ATTACH')} {found.bound}") for found in tree.partitions)
+    yield [replace(plain, create=(*tree.create, *chain.from_iterable(attached)))]
     yield copies
-    yield [
-        replace(
-            plain,
-            name=f"partition {found.name}",
-            doing=f"building the indexes of partition {found.name}",
-            into=found.staged,
-            build=found.build,
-            fingerprint=session.request.verify,
-        )
-        for found in tree.partitions
-    ]
-    detach = sql.SQL("ALTER TABLE {} DETACH PARTITION {}")
-    roots = ((tree.routing(found.parent_oid).identifier(), found.staged.identifier()) for found in tree.partitions)
-    yield [replace(plain, name="detached", create=tuple(detach.format(*names).as_string() for names in roots))]
+    building = "building the indexes of partition {}"
+    yield [replace(finishing(plain, found), doing=building.format(found.name)) for found in tree.partitions]
+    yield [replace(plain, name="detached", create=tuple(alter(found, "DETACH") for found in tree.partitions))]
 
 
 def _carried_out(session: LoadSession, tasks: Sequence[StagePart]) -> list[StagedPart]:
     """The results of tasks that do not depend on each other. Raises the first failure."""
     entity, most = tasks[0].table.entity, session.environment.connections
     # The largest first, so that none is left for the end.
-    ordered = sorted(tasks, key=lambda task: task.rows, reverse=True)
+    ordered = sorted(tasks, key=lambda task: sum(part.rows for part in task.table.slices or ()), reverse=True)
     copied: dict[str, int] = {}
 
     def progress(task: str, rows: int) -> Advanced:
@@ -196,8 +190,7 @@ def _set_up(session: LoadSession, plan: LoadPlan) -> None:
     wanted = {schema: mark for _, tree, mark in trees for schema in tree.schemas}
     stale = [stage for stage in plan.stages if wanted.get(stage.schema) != stage.mark]
     if stale:
-        text = "dropping the staging tables of a load that did not finish"
-        session.listener(Note(f"{text}: {', '.join(map(str, stale))}"))
+        session.listener(Note(f"dropping what a load that did not finish has left: {', '.join(map(str, stale))}"))
     if not trees:
         _drop(session.connection, [stage.schema for stage in stale])
         return
@@ -234,18 +227,6 @@ def _identity(session: LoadSession, table: TablePlan) -> str:
     kinds = [(column.name, str(column.kind)) for column in table.columns]
     parts = (session.snapshot.manifest.identity, session.request.verify, kinds, parallel.tree, parallel.shares)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def _routing(parallel: ParallelPlan) -> Iterator[str]:
-    """The statements that create a staging table which finds the partition of each row."""
-    tree = parallel.tree
-    yield from tree.create
-    for found in tree.partitions:
-        yield from found.create
-        yield (
-            f"ALTER TABLE {tree.routing(found.parent_oid).identifier().as_string()}"
-            f" ATTACH PARTITION {found.staged.identifier().as_string()} {found.bound}"
-        )
 
 
 def _files(share: Share) -> str:

@@ -73,8 +73,8 @@ def _not_worthwhile(entity: EntityRecord, facts: TableFacts, load: TableSet) -> 
         return "an upsert finds its rows by them"
     if load.request.mode is Mode.REPAIR:
         return "only rows that differ are changed"
-    if entity.rows < load.rebuild_rows:
-        return f"fewer than {load.rebuild_rows:,} rows"
+    if entity.rows < load.settings.rebuild_rows:
+        return f"fewer than {load.settings.rebuild_rows:,} rows"
     if load.request.mode is Mode.APPEND and entity.rows < facts.estimated_rows:
         return f"the table already holds more rows (about {facts.estimated_rows:,})"
     return None

@@ -13,10 +13,10 @@ from itertools import accumulate, groupby
 from uuid import UUID
 
 from snapseed.errors import UsageError
-from snapseed.load.plan import Bound, ParallelPlan, Prepared, Share, Slice
+from snapseed.load.plan import Bound, ParallelPlan, Share, Slice
 from snapseed.load.plan.indexes import keys_to_defer
 from snapseed.load.plan.table_set import TableSet
-from snapseed.load.request import LoadSettings, Mode
+from snapseed.load.request import Mode
 from snapseed.postgres.facts import ServerFacts, TableFacts
 from snapseed.postgres.partitions import PartitionFacts, TreeFacts
 from snapseed.snapshot.manifest import EntityRecord, FirstKey, KeyValue, PartFile
@@ -33,20 +33,19 @@ _SHARES_EACH = 4
 Way = tuple[ParallelPlan | None, tuple[str, ...]]
 
 
-def choose_ways(
-    entities: Sequence[EntityRecord], prepared: Prepared, load: TableSet, settings: LoadSettings
-) -> dict[str, Way]:
+def choose_ways(load: TableSet) -> dict[str, Way]:
     """The way of each entity. All tables that are filled in parallel have to fit into the server's lock table.
 
     Raises `UsageError` if the server has no room for so many connections.
     """
+    prepared = load.prepared
     if prepared.connections == 1:
-        return {entity.name: (None, ()) for entity in entities}
+        return {entity.name: (None, ()) for entity in prepared.entities}
     ways: dict[str, Way] = {}
     locks = 0
-    for entity in entities:
+    for entity in prepared.entities:
         facts, tree = prepared.facts[entity.name], prepared.trees.get(entity.name)
-        obstacle = next(_obstacles(entity, facts, tree, load, settings), None)
+        obstacle = next(_obstacles(entity, facts, tree, load), None)
         if obstacle is None and tree is not None:
             locks += (needed := sum(found.locks for found in tree.partitions))
             if locks > tree.lock_room:
@@ -93,11 +92,9 @@ def _in_parallel(entity: EntityRecord, facts: TableFacts, tree: TreeFacts, conne
     return ParallelPlan(tree, connections, shares, routed, bool(facts.referenced_by)), reasons
 
 
-def _obstacles(
-    entity: EntityRecord, facts: TableFacts, tree: TreeFacts | None, load: TableSet, settings: LoadSettings
-) -> Iterator[str]:
+def _obstacles(entity: EntityRecord, facts: TableFacts, tree: TreeFacts | None, load: TableSet) -> Iterator[str]:
     """Why the table cannot be filled over several connections, or why it would not pay; the first reason is enough."""
-    mode, least = load.request.mode, settings.parallel_rows
+    mode, least = load.request.mode, load.settings.parallel_rows
     of_load = (
         (facts.citus is not None, f"it is a {facts.citus} table of Citus"),
         (facts.kind != "p", "it is not partitioned"),
@@ -114,7 +111,8 @@ def _obstacles(
     names = {column.name for column in entity.columns}
     yield from (f"the snapshot lacks its identity column {name}" for name in tree.identity if name not in names)
     yield from (f"foreign key {key.name} refers to later rows" for key in keys_to_defer(facts, load))
-    yield from (f"its constraint {found.name} is not validated" for found in load.restoration.postponed(facts.oid))
+    unvalidated = load.prepared.restoration.postponed(facts.oid)
+    yield from (f"its constraint {found.name} is not validated" for found in unvalidated)
 
 
 def shares_by_bounds(entity: EntityRecord, tree: TreeFacts) -> tuple[Share, ...] | None:

@@ -36,12 +36,12 @@ _MICROSECONDS = 6
 _ALTER = "ALTER TABLE {} ALTER COLUMN {}"
 
 
-def require_loadable(prepared: Prepared, load: TableSet) -> None:
+def require_loadable(load: TableSet) -> None:
     """Raise `SchemaError` that lists every problem, with the SQL that would fix it.
 
     Raises `UsageError` if the loaded rows must refer to rows of a table that is not loaded and is empty.
     """
-    server = prepared.server
+    prepared, server = load.prepared, load.prepared.server
     problems: list[Problem] = []
     for entity in prepared.entities:
         found = prepared.facts.get(entity.name)
