@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapseed/starter/*/.github/workflows/*.yml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test compiled coverage test-lowest test-system test-browser test-slow test-fresh check format bench bench-generate bench-load bench-large \
+.PHONY: help install demo test compiled coverage test-lowest test-system test-browser report-pictures test-slow test-fresh check format bench bench-generate bench-load bench-large \
   bench-reset bench-diff bench-capture bench-embeddings bench-beyond bench-billion bench-content stress stress-loads stress-embeddings stress-settings stress-kills \
   stress-canary stress-capture fuzz fuzz-files pools snapshots wheel wheels constraints clean
 .DELETE_ON_ERROR:
@@ -51,6 +51,9 @@ test-browser: .venv/browser ## test the page of snapseed report in Chromium or C
 	@command -v chromium google-chrome chromium-browser >/dev/null || \
 	  { set -x; $(if $(filter 0,$(shell id -u)),,sudo) apt-get install -y --no-install-recommends chromium; }
 	$(BIN)/pytest tests/report
+
+report-pictures: .venv/browser ## pages of snapseed report in all looks, as pictures (FOLDER=pictures PAGES="more.html")
+	$(BIN)/python -m tests.report.pictures $(or $(FOLDER),pictures) $(PAGES)
 
 test-slow: install ## run the tests that take long: the wheel, the action, workflows, demonstrations, larger schemas
 	$(BIN)/pytest -m slow --numprocesses $(TEST_PROCESSES) --dist worksteal

@@ -59,6 +59,11 @@ class Moment:
                 show_rows(session, self.request)
                 yield session
 
+    def carry_out(self, task: Task[_Result]) -> _Result:
+        """Read over a connection of its own: a task of an executor. Raises what `connected` and the task raise."""
+        with capturing("capturing", self.target, hides=self.hides), self.joined() as session:
+            return task(session, threading.Event())
+
 
 @dataclass(frozen=True)
 class Readers:
@@ -79,15 +84,7 @@ class Readers:
         """The result of each task, as in `shared_among`. For an executor they have to be picklable."""
         if self.executor is None or self.moment is None:
             return shared_among(self.sessions, tasks, done)
-        calls = [(self.moment, task) for task in tasks]
-        return shared_elsewhere(self.executor, carry_out, calls, self.moment.request.jobs, done)
-
-
-def carry_out(call: tuple[Moment, Task[_Result]]) -> _Result:
-    """Read over a connection of its own: a task of an executor. Raises what `connected` and the task raise."""
-    moment, task = call
-    with capturing("capturing", moment.target, hides=moment.hides), moment.joined() as session:
-        return task(session, threading.Event())
+        return shared_elsewhere(self.executor, self.moment.carry_out, tasks, self.moment.request.jobs, done)
 
 
 @contextmanager

@@ -28,11 +28,18 @@ class Piece:
 
     A source is what follows FROM, without an order: `users WHERE id < 9`. One after the other, and each in the order of
     the key, the sources have the rows in the order of the key; with `is_reordered` of the masked key, once sorted.
+    `number` is the place among the pieces of the table.
     """
 
     table: SourceTable
     sources: Sequence[sql.Composable]
     masks: TableMasks | None = None
+    number: int = 0
+
+    @property
+    def name(self) -> str:
+        """What its files are named by until the table is complete."""
+        return f"{self.table.entity}/range-{self.number:05d}"
 
     @property
     def is_reordered(self) -> bool:
@@ -77,7 +84,8 @@ def plan_rows(
         else:
             whole, pieces = Piece(table, [rows], own), []
             if request.jobs > 1 and not whole.is_reordered:
-                pieces = [Piece(table, [source], own) for source in _ranges(connection, table, request.sizes.part_rows)]
+                ranges = enumerate(_ranges(connection, table, request.sizes.part_rows))
+                pieces = [Piece(table, [source], own, number) for number, source in ranges]
             planned.append(TableRows(table, pieces or [whole], rows))
     return planned
 

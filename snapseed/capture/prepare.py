@@ -8,11 +8,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
 
 from psycopg import sql
 
@@ -62,10 +61,24 @@ class Source:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Relation:
+    """A table or a sequence (`S`) of the source. `reason` says why it is left out, if it is.
+
+    `attached`: the sequence belongs to a column, or a column's default draws from it.
+    """
+
+    name: TableName
+    kind: str
+    reason: str | None
+    unlogged: bool
+    attached: bool
+    readable: bool
+
+
 def chosen_tables(connection: Connection, request: CaptureRequest) -> frozenset[TableName]:
     """The tables that the request asks for, by one query. Raises `UsageError` for a name that no table has."""
-    relations = read_rows(connection, query("relations", QUERIES))
-    return frozenset(_choose([row for row in relations if row["kind"] != "S"], request))
+    return frozenset(_choose(_read_relations(connection), request))
 
 
 def prepare(connection: Connection, request: CaptureRequest, where: str, failed: Collection[ColumnName] = ()) -> Source:
@@ -74,33 +87,21 @@ def prepare(connection: Connection, request: CaptureRequest, where: str, failed:
     Raises `UsageError` for a name that no table has and if no table is left, `RefusedError` if row-level security would
     hide rows or there are large objects, and `SchemaError` that lists everything else that cannot be captured.
     """
-    identity = identify(connection)
-    large_objects = _count_large_objects(connection, request, where)
-    relations = read_rows(connection, query("relations", QUERIES))
-    found = [row for row in relations if row["kind"] != "S"]
-    chosen = _choose(found, request)
+    identity, large_objects = identify(connection), _count_large_objects(connection, request, where)
+    relations = _read_relations(connection)
+    chosen = _choose(relations, request)
     facts = read_tables(connection, list(chosen))
-    notes = [f"{large_objects:,} large objects are left out"] if large_objects else []
-    notes += [f"{row['schema']}.{row['name']} is left out: {row['reason']}" for row in found if row["reason"]]
-    notes += [
-        f"{row['schema']}.{row['name']} is unlogged"
-        for row in found
-        if row["unlogged"] and TableName(row["schema"], row["name"]) in facts
-    ]
-    notes += [f"{name} has only the rows that this role may see" for name, table in facts.items() if table.row_security]
-    notes += [
-        f"{name} is left out: a partition is on another server" for name in facts if facts[name].foreign_partitions
-    ]
     present = {name: table for name, table in facts.items() if not table.foreign_partitions}
     _require_visible(list(present.values()), request, where)
+    notes = [f"{large_objects:,} large objects are left out"] if large_objects else []
+    notes += _notes(relations, facts)
     problems = [found for table in present.values() for found in _problems(table, identity.role)]
-    notes += _left_out_parents(present)
-    free = _free_sequences([row for row in relations if row["kind"] == "S"], present, request)
-    if unreadable := [row for row in free if not row["readable"]]:
-        if not _is_partial(request):
-            problems += [_unreadable_sequence(row, identity.role) for row in unreadable]
-        free = [row for row in free if row["readable"]]
-        notes += [f"{row['schema']}.{row['name']} is left out: this role may not read it" for row in unreadable]
+    free = _free_sequences(relations, present, request)
+    for found in free:
+        if not found.readable and request.is_partial:
+            notes.append(f"{found.name} is left out: this role may not read it")
+        elif not found.readable:
+            problems.append(_unreadable_sequence(found.name, identity.role))
     tables, samples = [], request.subset is None and not request.schema_only
     stored = stored_columns(connection, list(present.values()), failed, samples=samples)
     for (name, table), columns in zip(present.items(), stored, strict=True):
@@ -112,18 +113,25 @@ def prepare(connection: Connection, request: CaptureRequest, where: str, failed:
     if problems:
         raise _not_capturable(problems, where)
     if not tables and not request.schema_only:
+        count = len([found for found in relations if found.kind != "S"])
         raise UsageError(
             "there is no table to capture",
             where=where,
-            observed=f"{len(found):,} tables, all of them left out" if found else "a database without tables",
+            observed=f"{count:,} tables, all of them left out" if count else "a database without tables",
             expected="a table with columns whose values are stored",
-            next_step="check --only and --exclude" if found else "check the name of the database in the URL",
+            next_step="check --only and --exclude" if count else "check the name of the database in the URL",
         )
-    free_names = tuple(TableName(row["schema"], row["name"]) for row in free)
-    return Source(identity, tuple(tables), free_names, tuple(notes))
+    return Source(identity, tuple(tables), tuple(found.name for found in free if found.readable), tuple(notes))
+
+
+def _read_relations(connection: Connection) -> list[_Relation]:
+    """The tables and sequences of users."""
+    rows = read_rows(connection, query("relations", QUERIES))
+    return [_Relation(TableName(row.pop("schema"), row.pop("name")), **row) for row in rows]
 
 
 def _count_large_objects(connection: Connection, request: CaptureRequest, where: str) -> int:
+    """How many there are. Raises `RefusedError` for any, unless the request leaves them out."""
     (count,) = connection.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone() or (0,)
     if count and request.large_objects and not request.only:
         raise RefusedError(
@@ -136,9 +144,9 @@ def _count_large_objects(connection: Connection, request: CaptureRequest, where:
     return int(str(count))
 
 
-def _entity_names(tables: Sequence[dict[str, Any]]) -> dict[TableName, str]:
+def _entity_names(tables: Iterable[TableName]) -> dict[TableName, str]:
     """The name of each table's entity: its own if no other table has it, else with its schema; safe in a path."""
-    plain = {TableName(row["schema"], row["name"]): _safe(row["name"]) for row in tables}
+    plain = {name: _safe(name.table) for name in tables}
     counts, taken = Counter(plain.values()), set[str]()
     names = {}
     for table, name in plain.items():
@@ -159,9 +167,9 @@ def _safe(name: str) -> str:
     return f"{safe[: _IDENTIFIER_BYTES - 9]}_{digest}"
 
 
-def _choose(tables: Sequence[dict[str, Any]], request: CaptureRequest) -> dict[TableName, str]:
+def _choose(relations: Sequence[_Relation], request: CaptureRequest) -> dict[TableName, str]:
     """The tables that the request asks for, with the names of their entities."""
-    names = _entity_names([row for row in tables if row["reason"] is None])
+    names = _entity_names(found.name for found in relations if found.kind != "S" and found.reason is None)
 
     def asked(wanted: Sequence[str]) -> set[TableName]:
         """The tables of these names."""
@@ -184,6 +192,7 @@ def _choose(tables: Sequence[dict[str, Any]], request: CaptureRequest) -> dict[T
 
 
 def _require_visible(tables: Sequence[TableFacts], request: CaptureRequest, where: str) -> None:
+    """Raise `RefusedError` if policies may hide rows of these tables, unless the request takes what is visible."""
     hidden = [str(table.name) for table in tables if table.row_security]
     if hidden and not request.visible_rows:
         raise RefusedError(
@@ -203,16 +212,17 @@ def _problems(table: TableFacts, role: str) -> Iterator[Problem]:
             yield Problem(f"{str(table.name)!r} has the name {name!r}, expected {IDENTIFIER}")
     for sequence in table.sequences:
         if not sequence.may_look:
-            yield _unreadable_sequence({"schema": sequence.schema, "name": sequence.name}, role)
+            yield _unreadable_sequence(TableName(sequence.schema, sequence.name), role)
 
 
-def _unreadable_sequence(row: dict[str, Any], role: str) -> Problem:
-    text = f"the role lacks SELECT on sequence {row['schema']}.{row['name']}"
-    name = sql.Identifier(row["schema"], row["name"])
-    return problem(text, "GRANT SELECT ON SEQUENCE {} TO {}", name, sql.Identifier(role))
+def _unreadable_sequence(name: TableName, role: str) -> Problem:
+    """That the role may not read where a sequence stands, with the SQL that allows it."""
+    text, fix = f"the role lacks SELECT on sequence {name}", "GRANT SELECT ON SEQUENCE {} TO {}"
+    return problem(text, fix, name.identifier(), sql.Identifier(role))
 
 
 def _not_capturable(problems: Sequence[Problem], where: str) -> SchemaError:
+    """The error about all of them, with the SQL that would fix what can be fixed by SQL."""
     fixes = list(dict.fromkeys(found.fix for found in problems if found.fix))
     return SchemaError(
         "the database cannot be captured as it is",
@@ -223,27 +233,34 @@ def _not_capturable(problems: Sequence[Problem], where: str) -> SchemaError:
 
 
 def _free_sequences(
-    sequences: Sequence[dict[str, Any]], tables: dict[TableName, TableFacts], request: CaptureRequest
-) -> list[dict[str, Any]]:
+    relations: Sequence[_Relation], tables: Mapping[TableName, TableFacts], request: CaptureRequest
+) -> list[_Relation]:
     """The sequences that fill no integer column; if only some tables were asked for, those that belong to no table."""
-    filling = {(found.schema, found.name) for table in tables.values() for found in table.sequences}
+    filling = {TableName(found.schema, found.name) for table in tables.values() for found in table.sequences}
     return [
-        row
-        for row in sequences
-        if row["reason"] is None
-        and (row["schema"], row["name"]) not in filling
-        and not (_is_partial(request) and row["attached"])
+        found
+        for found in relations
+        if found.kind == "S"
+        and found.reason is None
+        and found.name not in filling
+        and not (request.is_partial and found.attached)
     ]
 
 
-def _is_partial(request: CaptureRequest) -> bool:
-    return bool(request.only or request.exclude)
-
-
-def _left_out_parents(tables: Mapping[TableName, TableFacts]) -> Iterator[str]:
-    """What a foreign key of these tables refers to without being one of them. A load would need its rows."""
-    oids = {table.oid for table in tables.values()}
+def _notes(relations: Sequence[_Relation], tables: Mapping[TableName, TableFacts]) -> Iterator[str]:
+    """What is left out of a capture of these tables, and what else the user should know."""
+    for found in relations:
+        if found.kind != "S" and found.reason:
+            yield f"{found.name} is left out: {found.reason}"
+        elif found.unlogged and found.name in tables:
+            yield f"{found.name} is unlogged"
+    oids = {table.oid for table in tables.values() if not table.foreign_partitions}
     for name, table in tables.items():
+        if table.row_security:
+            yield f"{name} has only the rows that this role may see"
+        if table.foreign_partitions:
+            yield f"{name} is left out: a partition is on another server"
+            continue
         for key in table.foreign_keys:
             if key.is_checked and not key.targets & oids:
                 condition = f"a load needs a database where it has the rows that {', '.join(key.columns)} refers to"

@@ -71,62 +71,49 @@ def read_parts(
     Raises `SnapshotError` for a value that no snapshot can hold, with its table, column and row, or if a file cannot be
     written; `ServerError` and `LoadError` if the server fails or refuses.
     """
-    pieces = [
-        (piece, f"{piece.table.entity}/range-{number:05d}")
-        for rows in tables
-        for number, piece in enumerate(rows.pieces)
-    ]
+    pieces = [piece for rows in tables for piece in rows.pieces]
     # The largest tables first, so that no connection is left alone with one in the end.
-    pieces.sort(key=lambda piece: piece[0].table.facts.estimated_rows, reverse=True)
-    progress = _Progress(listener, [piece for piece, _ in pieces])
-    left = Counter(piece.table.entity for piece, _ in pieces)
+    pieces.sort(key=lambda piece: piece.table.facts.estimated_rows, reverse=True)
+    progress, left = _Progress(listener, pieces), Counter(piece.table.entity for piece in pieces)
     read: dict[str, dict[int, CapturedTable]] = {entity: {} for entity in left}
     captured: dict[str, CapturedTable] = {}
 
     def keep(number: int, found: CapturedTable) -> None:
         """Put the files of a table in place once all of it is read, while others are being read."""
         entity = found.table.entity
-        if readers.executor:
-            progress.add(found.table, sum(file.rows for file in found.files), sum(file.bytes for file in found.files))
-        progress.end(found.table)
+        # What another machine has read is told at once.
+        rows, size = (found.observed.rows, sum(file.bytes for file in found.files)) if readers.executor else (0, 0)
+        progress.add(found.table, rows, size, ended=True)
         read[entity][number] = found
         left[entity] -= 1
         if not left[entity]:
             captured[entity] = _whole([own for _, own in sorted(read.pop(entity).items())], reading.staging)
 
     if readers.executor:
-        readers.share([partial(_read_elsewhere, reading, *piece) for piece in pieces], keep)
+        readers.share([partial(_read_elsewhere, reading, piece) for piece in pieces], keep)
     else:
-        told = [partial(progress.add, piece.table) for piece, _ in pieces]
-        readers.share([partial(_read, reading, *piece, tell) for piece, tell in zip(pieces, told, strict=True)], keep)
+        readers.share([partial(_read, reading, piece, partial(progress.add, piece.table)) for piece in pieces], keep)
     return [captured[rows.table.entity] for rows in tables]
 
 
-def _read_elsewhere(
-    reading: Reading, piece: Piece, name: str, session: Session, stop: threading.Event
-) -> CapturedTable:
+def _read_elsewhere(reading: Reading, piece: Piece, session: Session, stop: threading.Event) -> CapturedTable:
     """Read one piece of a table, on a machine from which the files have to be sent."""
-    found = _read(reading, piece, name, lambda _rows, _bytes: None, session, stop)
+    found = _read(reading, piece, lambda _rows, _bytes: None, session, stop)
     for file in found.files:
         reading.staging.send(file)
     return found
 
 
 def _read(
-    reading: Reading,
-    piece: Piece,
-    name: str,
-    tell: Callable[[int, int], object],
-    session: Session,
-    stop: threading.Event,
+    reading: Reading, piece: Piece, tell: Callable[[int, int], object], session: Session, stop: threading.Event
 ) -> CapturedTable:
-    """Read one piece of a table into files of this name, while a second thread writes, and a third one ends files."""
+    """Read one piece of a table, while a second thread writes, and a third one ends files."""
     table, masks, began, observed = piece.table, piece.masks, time.time(), EMPTY
     folder, order = reading.staging.folder, None
     filled = {sequence.column for sequence in table.facts.sequences} & {column.name for column in table.columns}
     ends: dict[str, list[int]] = {name: [] for name in filled}
     if piece.is_reordered:
-        order = MaskedOrder(table.columns, table.key, folder / f"{name}-rows")
+        order = MaskedOrder(table.columns, table.key, folder / f"{piece.name}-rows")
     waiting: deque[Future[None]] = deque()
     with (
         capturing(f"capturing {table.name}", reading.target),
@@ -134,7 +121,7 @@ def _read(
         ThreadPoolExecutor(1, thread_name_prefix="write") as writer,
         closing(_batches(session, piece, stop, reading.sizes)) as batches,
     ):
-        series = FileSeries(folder, reading.sizes, name, table.columns, table.key, finisher)
+        series = FileSeries(folder, reading.sizes, piece.name, table.columns, table.key, finisher)
         try:
             for batch in batches:
                 rows = batch
@@ -202,20 +189,14 @@ class _Progress:
         self._lock = threading.Lock()
         self._done: dict[str, tuple[int, int]] = {}
 
-    def add(self, table: SourceTable, rows: int, size: int) -> None:
-        """So many more rows of a table have come, of so many bytes."""
+    def add(self, table: SourceTable, rows: int, size: int, *, ended: bool = False) -> None:
+        """So many more rows of a table have come, of so many bytes; and a piece of it has `ended`."""
         with self._lock:
             before = self._done.get(table.entity, (0, 0))
             done, size = self._done[table.entity] = before[0] + rows, before[1] + size
-            self._listener(Advanced(table.entity, done, max(done + 1, table.facts.estimated_rows), bytes=size))
-
-    def end(self, table: SourceTable) -> None:
-        """A piece of a table has been read."""
-        with self._lock:
-            self._left[table.entity] -= 1
-            if not self._left[table.entity]:
-                done, size = self._done.get(table.entity, (0, 0))
-                self._listener(Advanced(table.entity, done, done, bytes=size))
+            self._left[table.entity] -= ended
+            expected = max(done + 1, table.facts.estimated_rows) if self._left[table.entity] else done
+            self._listener(Advanced(table.entity, done, expected, bytes=size))
 
 
 # ── What the source is asked when all rows were read, as of the same moment ──────────────────────────────────────────

@@ -69,6 +69,11 @@ class CaptureRequest:
         if self.schema_only and not (self.schema and self.subset is None):
             raise UsageError("--schema-only excludes --without-schema and every choice of rows")
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether only some tables are asked for."""
+        return bool(self.only or self.exclude)
+
 
 def subset_request(
     root: str | None = None, rows: int | None = None, sample: int | None = None, where: Sequence[str] = ()
@@ -100,4 +105,5 @@ def subset_request(
 
 
 def _unclear(expected: str, observed: str) -> UsageError:
+    """The error about options that do not say which rows."""
     return UsageError("these options do not say which rows", observed=observed, expected=expected)

@@ -11,13 +11,13 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
+from contextlib import suppress
 
 from snapseed.errors import ConfigurationError, ServerError, SnapshotError
 from snapseed.postgres import query
 from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Session, Target, for_program, require_session
-from snapseed.postgres.dump import UNFILLED, UNUSED, Entry, entries
+from snapseed.postgres.dump import UNFILLED, UNUSED, entries
 from snapseed.postgres.partitions import read_stages
 from snapseed.servers.postgres import EmbeddedPostgres
 from snapseed.snapshot.manifest import MOST_BYTES, SchemaFile
@@ -35,10 +35,11 @@ _OPTIONS = (
 )
 # What pg_dump leaves to the role and the database, and what changes how it prints names and defaults.
 _PINNED = "-c quote_all_identifiers=off -c lc_monetary=C"
-# What acts on the copy from outside, or on every change of its tables, or holds a password.
+# What acts on the copy from outside, or on every change of its tables, or holds a password; and what belongs to it.
 _LEFT_OUT = ("EVENT TRIGGER", "USER MAPPING", "PUBLICATION", "SUBSCRIPTION")
+_PARTS_LEFT_OUT = ("PUBLICATION ", *(f"COMMENT {kind} " for kind in _LEFT_OUT), "COMMENT EXTENSION ")
 # The server itself gives an extension its comment. It may be there already, and only its owner may comment on it.
-_COMMENTS_LEFT_OUT = ("EVENT TRIGGER ", "PUBLICATION ", "SUBSCRIPTION ", "EXTENSION ")
+_EXTENSIONS = ("EXTENSION ", "COMMENT EXTENSION ")
 # What differs between two runs, and a limit that older servers do not know.
 _CHANGING = re.compile(r"^(?:\\restrict |-- Dumped (?:from|by) |SET transaction_timeout = ).*\n+", re.MULTILINE)
 # The options of foreign servers and tables may hold secrets too.
@@ -109,9 +110,9 @@ def _plain_extensions(session: Session) -> dict[str, frozenset[str]]:
 
 def _portable(dumped: str, plain: Mapping[str, frozenset[str]]) -> tuple[str, tuple[str, ...]]:
     """What pg_dump wrote, without what differs between runs or has no place in a copy; and the names of the latter."""
-    kept, left_out, found = [], [], list(entries(dumped))
-    words = {word for entry in found if not _is_of_extension(entry) for word in re.findall(r"\w+", entry.text)}
-    for entry in found:
+    kept, left_out, found = [], [], [(f"{each.type} {each.name}", each) for each in entries(dumped)]
+    words = {word for what, each in found if not what.startswith(_EXTENSIONS) for word in re.findall(r"\w+", each.text)}
+    for what, entry in found:
         if entry.type in _LEFT_OUT:
             left_out.append(f"{entry.type.lower()} {entry.name.removeprefix('USER MAPPING ')}")
         elif not entry.type:
@@ -120,30 +121,20 @@ def _portable(dumped: str, plain: Mapping[str, frozenset[str]]) -> tuple[str, tu
             kept.append(entry.text.replace("CREATE EXTENSION", f"{UNUSED}CREATE EXTENSION", 1))
         elif entry.type in _WITH_OPTIONS:
             kept.append(_SECRET.sub(r"\1''", entry.text))
-        elif not (entry.type.startswith("PUBLICATION ") or _is_comment_left_out(entry)):
+        elif not what.startswith(_PARTS_LEFT_OUT):
             kept.append(entry.text)
     return "".join(kept).rstrip("\n") + "\n", tuple(left_out)
 
 
-def _is_of_extension(entry: Entry) -> bool:
-    """Whether it creates an extension or comments on one."""
-    return entry.type == "EXTENSION" or (entry.type == "COMMENT" and entry.name.startswith("EXTENSION "))
-
-
-def _is_comment_left_out(entry: Entry) -> bool:
-    """Whether it comments on something that is left out."""
-    return entry.type == "COMMENT" and entry.name.startswith(_COMMENTS_LEFT_OUT)
-
-
 def find_pg_dump(major: int) -> str:
     """That of the embedded PostgreSQL, or else the one on the PATH: whichever is not older than the server."""
-    seen = []
-    for program in (_embedded(), shutil.which("pg_dump")):
-        if program is None:
-            continue
+    seen, programs = [], [shutil.which("pg_dump")]
+    with suppress(ConfigurationError):
+        programs.insert(0, str(EmbeddedPostgres.find_program().with_name("pg_dump")))
+    for program in filter(None, programs):
         said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
         if (version := re.search(r"\d+", said)) and int(version[0]) >= major:
-            return str(program)
+            return program
         seen.append(f"{program}: {said.strip() or 'no version'}")
     raise ConfigurationError(
         "there is no pg_dump that can read the schema of this server",
@@ -151,11 +142,3 @@ def find_pg_dump(major: int) -> str:
         expected=f"pg_dump of PostgreSQL {major} or newer, on the PATH",
         next_step=f"install it, for example by `apt install postgresql-client-{major}` or `brew install libpq`",
     )
-
-
-def _embedded() -> Path | None:
-    """The pg_dump of the embedded PostgreSQL, if that is installed."""
-    try:
-        return EmbeddedPostgres.find_program().with_name("pg_dump")
-    except ConfigurationError:
-        return None

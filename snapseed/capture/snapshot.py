@@ -17,7 +17,7 @@ from snapseed.capture.read import CapturedTable, Reading, prove, read_parts, rea
 from snapseed.capture.request import CaptureRequest
 from snapseed.capture.schema import write_schema
 from snapseed.config import Environment, Project, mask_secret
-from snapseed.errors import ManifestError, SnapshotError
+from snapseed.errors import ManifestError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
 from snapseed.postgres.connect import Session, Target
 from snapseed.postgres.copy_out import UnstorableError
@@ -175,7 +175,7 @@ def _capture(
             manifest = _manifest(environment.snapshot, request, record, entities)
             written = Snapshot(staging.as_written, manifest)
             reasons = None if subset is None else _prove_subset(leader, subset, written, tables, tell)
-        _require_size(manifest, environment)
+        manifest.require_size(environment.max_size, "leave tables out with --exclude")
         with phase(tell, "writing to disk"):
             folder = str(staging.commit(manifest))
     return CaptureReport(
@@ -278,14 +278,3 @@ def _record(captured: CapturedTable, sequences: tuple[SequencePosition, ...]) ->
         files=tuple(captured.files),
         sequences=sequences,
     )
-
-
-def _require_size(manifest: Manifest, environment: Environment) -> None:
-    """Raise `SnapshotError` for a snapshot larger than the environment allows."""
-    if environment.max_size is not None and manifest.bytes > environment.max_size:
-        raise SnapshotError(
-            f"the snapshot {manifest.name!r} is larger than allowed; the one before stays",
-            observed=f"{manifest.bytes:,} bytes",
-            expected=f"at most {environment.max_size:,} bytes (max_size)",
-            next_step="leave tables out with --exclude, or raise max_size",
-        )

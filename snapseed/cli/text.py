@@ -117,7 +117,8 @@ def _entity_times(report: LoadReport, *, verbose: bool) -> Iterator[str]:
     header = ["entity", "rows", "sent", "time", "rows/s", "read", "encode", "send", "server"]
     rows = [[*_copied(copy.entity, copy), copy.read, copy.encode, copy.send, copy.server] for copy in report.entities]
     yield from table(header, rows)
-    yield f"bottleneck: {report.bottleneck}"
+    slowest, share = report.bottleneck
+    yield f"bottleneck: {slowest} ({share:.0%} of COPY time)"
 
 
 def _long_phases(report: LoadReport) -> Iterator[str]:

@@ -89,13 +89,7 @@ def generate_snapshot(
         if kept:
             _copy_files(kept, staging)
         manifest = make_manifest(Tasks(project, request, staging), kept, jobs, executor, listener)
-        if request.max_size is not None and manifest.bytes > request.max_size:
-            raise SnapshotError(
-                f"the snapshot {request.name!r} is larger than allowed; the one before stays",
-                observed=size(manifest.bytes),
-                expected=f"at most {size(request.max_size)} (max_size)",
-                next_step="choose a smaller scale, or raise max_size",
-            )
+        manifest.require_size(request.max_size, "choose a smaller scale")
         folder = str(staging.commit(manifest))
     replaced = previous.manifest.identity if previous else None
     return GenerateReport(manifest, folder, time.monotonic() - started, replaced)

@@ -81,8 +81,11 @@ class LoadTimes:
         return sum(self.phases.values())
 
     @property
-    def bottleneck(self) -> str:
-        """What COPY waited for most. Reading and encoding run on a thread of their own, so only `starved` counts."""
+    def bottleneck(self) -> tuple[str, float]:
+        """What COPY waited for most, and for which share of its time.
+
+        Reading and encoding run on a thread of their own, so only `starved` counts.
+        """
         waits = {
             "the server": sum(load.server for load in self.entities),
             "reading and encoding": sum(load.starved for load in self.entities),
@@ -90,7 +93,7 @@ class LoadTimes:
         }
         slowest = max(waits, key=lambda name: waits[name])
         copying = sum(load.seconds for load in self.entities)
-        return f"{slowest} ({waits[slowest] / max(copying, 1e-9):.0%} of COPY time)"
+        return slowest, waits[slowest] / max(copying, 1e-9)
 
 
 def times_of(events: Sequence[Event]) -> LoadTimes:

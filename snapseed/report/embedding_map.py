@@ -14,7 +14,7 @@ from snapseed.report.graph import Reference
 from snapseed.report.profile import EntityProfile, shown
 from snapseed.snapshot.arrow import in_one_piece, pc
 from snapseed.snapshot.hashing import SEED
-from snapseed.snapshot.manifest import EntityRecord, names_of
+from snapseed.snapshot.manifest import Column, EntityRecord, names_of
 from snapseed.snapshot.store import Snapshot
 from snapseed.snapshot.types import Family
 
@@ -39,11 +39,6 @@ class EmbeddingMap:
     by: str
     groups: tuple[tuple[str, tuple[tuple[float, float], ...]], ...]
     share: float
-
-    @property
-    def points(self) -> int:
-        """How many vectors are drawn."""
-        return sum(len(points) for _, points in self.groups)
 
 
 def embedding_map(
@@ -86,6 +81,7 @@ def projected(vectors: Floats) -> tuple[Floats, float]:
 
 
 def _grouped(places: Floats, labels: list[str]) -> tuple[tuple[str, tuple[tuple[float, float], ...]], ...]:
+    """The points of each label, the most frequent first; those of rare labels together."""
     common = [label for label, _ in Counter(labels).most_common()]
     if len(common) > _GROUPS + 1:
         labels = [label if label in common[:_GROUPS] else "other" for label in labels]
@@ -101,40 +97,39 @@ def _topics(
 ) -> tuple[str, list[str]]:
     """The column that says what these rows are about, their own or that of a row they refer to, and its values."""
     if topic := _topic(profiles[entity]):
-        return topic, [shown(value) for value in rows.column(topic)]
+        return topic.name, [shown(value, topic.kind()) for value in rows.column(topic.name)]
     for link in links:
         if link.entity != entity or len(link.columns) != 1 or link.to == link.entity:
             continue
         parent = profiles[link.to]
         if len(names_of(parent.entity.key)) == 1 and (topic := _topic(parent)):
             labels = _looked_up(snapshot, parent.entity, topic, rows.column(link.columns[0]))
-            return f"{link.to}.{topic}", labels
+            return f"{link.to}.{topic.name}", labels
     return "", [""] * len(rows)
 
 
-def _topic(profile: EntityProfile) -> str | None:
+def _topic(profile: EntityProfile) -> Column | None:
     """The column of an entity that says what a row is about: by its name, else the first with few values."""
     found = [
-        each.column.name
+        each.column
         for each in profile.columns
         if not each.hidden
         and each.column.kind().family in _TEXTS
         and each.exact
         and 1 < (each.distinct or 0) <= min(_MOST_TOPICS, profile.entity.rows // 2)
     ]
-    return min(
-        found, key=lambda name: next((at for at, topic in enumerate(_TOPICS) if topic in name), 99), default=None
-    )
+    places = {each: next((at for at, name in enumerate(_TOPICS) if name in each.name), 99) for each in found}
+    return min(places, key=places.__getitem__, default=None)
 
 
-def _looked_up(snapshot: Snapshot, parent: EntityRecord, topic: str, keys: pa.ChunkedArray) -> list[str]:
+def _looked_up(snapshot: Snapshot, parent: EntityRecord, topic: Column, keys: pa.ChunkedArray) -> list[str]:
     """The topic of the parent that each key names. Reads two columns of the parent once more."""
     (key,) = names_of(parent.key)
     known, topics = list[pa.Array](), list[pa.Array]()
-    for batch in snapshot.batches(parent, [key, topic]):
+    for batch in snapshot.batches(parent, [key, topic.name]):
         column = batch.column(0).storage if isinstance(batch.column(0), pa.ExtensionArray) else batch.column(0)
         wanted = pc.is_in(column, value_set=in_one_piece(keys))
         known.append(column.filter(wanted))
         topics.append(batch.column(1).filter(wanted))
     at = pc.index_in(in_one_piece(keys), value_set=pa.concat_arrays(known))
-    return [shown(value) for value in pa.concat_arrays(topics).take(at)]
+    return [shown(value, topic.kind()) for value in pa.concat_arrays(topics).take(at)]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import dropwhile
+from itertools import accumulate, chain, dropwhile, pairwise
 from pathlib import Path
 from statistics import fmean
 
@@ -21,11 +21,16 @@ _BEFORE_NAMES = frozenset(["create", "alter", "unlogged", "table", "if", "not", 
 # Of a box and what is around it, in units of the drawing.
 WIDTH, HEIGHT = 164, 44
 _ACROSS, _DOWN = 64, 14
+# The height of a place that lines pass through.
+_PASSING = 20
 # Beyond this many entities, those with the most references are drawn.
 _DRAWN, _DRAWN_OF_MORE = 60, 36
 _ALONE_IN_A_ROW = 5
 # Sweeps over the layers, in each of which an entity moves to the middle of those that it is linked with.
 _SWEEPS = 6
+
+# An entity and a layer: its own, or one that lines from it cross.
+Place = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -76,55 +81,64 @@ def drawing(entities: Sequence[EntityRecord], links: Sequence[Reference]) -> Dra
     if len(names) > _DRAWN:
         degree = Counter(name for link in links for name in (link.entity, link.to))
         most = sorted(entities, key=lambda entity: (-degree[entity.name], -entity.bytes))[:_DRAWN_OF_MORE]
-        names = [entity.name for entity in entities if entity in most]
-    drawn = layers(names, links)
-    alone = [name for name in names if name not in {name for layer in drawn for name in layer}]
-    across, down = WIDTH + _ACROSS, HEIGHT + _DOWN
-    tallest = max(map(len, drawn), default=0)
-    in_a_row = max(len(drawn), min(_ALONE_IN_A_ROW, len(alone)), 1)
-    boxes = {
-        name: (x * across, ((tallest - len(layer)) / 2 + y) * down)
-        for x, layer in enumerate(drawn)
-        for y, name in enumerate(layer)
-    }
-    top = tallest * down + (_DOWN if drawn and alone else 0)
-    boxes |= {name: (at % in_a_row * across, top + at // in_a_row * down) for at, name in enumerate(alone)}
-    pairs = dict.fromkeys((link.to, link.entity) for link in links if link.to != link.entity)
-    lines = tuple(_line(*boxes[to], *boxes[entity]) for to, entity in pairs if {to, entity} <= boxes.keys())
-    height = top - (-len(alone) // in_a_row) * down - _DOWN
-    return Drawing(in_a_row * across - _ACROSS, height, boxes, lines)
+        names = [name for name in names if name in {entity.name for entity in most}]
+    pairs = [(link.to, link.entity) for link in links if link.to != link.entity and {link.to, link.entity} <= {*names}]
+    layers, ways = arranged(list(dict.fromkeys(pairs)))
+    ends = {place for way in ways for place in (way[0], way[-1])}
+    heights = {place: HEIGHT + _DOWN if place in ends else _PASSING for layer in layers for place in layer}
+    tallest = max((sum(heights[place] for place in layer) for layer in layers), default=0)
+    across = WIDTH + _ACROSS
+    places: dict[Place, tuple[float, float]] = {}
+    for x, layer in enumerate(layers):
+        tops = accumulate([heights[place] for place in layer], initial=0)
+        first = (tallest - sum(heights[place] for place in layer) - _DOWN) / 2
+        places |= {each: (x * across, first + top + heights[each] / 2) for each, top in zip(layer, tops, strict=False)}
+    boxes = {each[0]: (places[each][0], places[each][1] - HEIGHT / 2) for each in ends}
+    alone = [name for name in names if name not in boxes]
+    in_a_row = max(len(layers), min(_ALONE_IN_A_ROW, len(alone)), 1)
+    top = tallest + (_DOWN if layers and alone else 0)
+    boxes |= {n: (at % in_a_row * across, top + at // in_a_row * (HEIGHT + _DOWN)) for at, n in enumerate(alone)}
+    height = top - (-len(alone) // in_a_row) * (HEIGHT + _DOWN) - _DOWN
+    lines = tuple(_line([places[place] for place in way]) for way in ways)
+    return Drawing(in_a_row * across - _ACROSS, height, {name: boxes[name] for name in names}, lines)
 
 
-def _line(x: float, y: float, to_x: float, to_y: float) -> str:
-    """A curve from the right side of one box to the left side of another, which begin at these places."""
-    x, y, to_y = x + WIDTH, y + HEIGHT / 2, to_y + HEIGHT / 2
-    bend = max(_ACROSS, abs(to_x - x)) / 2
-    return f"M{x:g} {y:g}C{x + bend:g} {y:g} {to_x - bend:g} {to_y:g} {to_x:g} {to_y:g}"
+def _line(way: Sequence[tuple[float, float]]) -> str:
+    """A line through the middles of these places: straight in each, where a box would cover it."""
+    path, bend = f"M{way[0][0]:g} {way[0][1]:g}h{WIDTH}", _ACROSS // 2
+    for (_, y), (_, to_y) in pairwise(way):
+        path += f"c{bend} 0 {bend} {to_y - y:g} {_ACROSS} {to_y - y:g}h{WIDTH}"
+    return path
 
 
-def layers(names: Sequence[str], links: Sequence[Reference]) -> list[list[str]]:
-    """The entities in layers: each stands after those that it refers to, near the ones that it is linked with.
+def arranged(pairs: Sequence[tuple[str, str]]) -> tuple[list[list[Place]], list[list[Place]]]:
+    """Layers of places, and the way of each line through them. Of each pair, the second entity refers to the first.
 
-    One that is linked with no other is in none. In a circle of references, the first entity counts as one without.
+    An entity stands after those that it refers to, near the ones that it is linked with. A line that is longer than a
+    layer has a place in those that it crosses, with the others from its entity. Circles are broken where most refer to.
     """
-    parents: dict[str, list[str]] = {name: [] for name in names}
-    children: dict[str, list[str]] = {name: [] for name in names}
-    for link in links:
-        if link.entity != link.to and link.entity in parents and link.to in parents:
-            parents[link.entity].append(link.to)
-            children[link.to].append(link.entity)
-    found = list[list[str]]()
-    waiting = [name for name in names if parents[name] or children[name]]
+    layers, waiting = list[list[str]](), list(dict.fromkeys(chain.from_iterable(pairs)))
     while waiting:
-        placed = {name for layer in found for name in layer}
-        found.append([name for name in waiting if placed.issuperset(parents[name])] or waiting[:1])
-        waiting = [name for name in waiting if name not in found[-1]]
+        lacking = Counter(entity for to, entity in pairs if to in waiting)
+        wanted = Counter(to for to, entity in pairs if entity in waiting)
+        first = min(waiting, key=lambda name: (lacking[name], -wanted[name]))
+        layers.append([name for name in waiting if not lacking[name]] or [first])
+        waiting = [name for name in waiting if name not in layers[-1]]
+    depth = {name: at for at, layer in enumerate(layers) for name in layer}
+    ways = list[list[Place]]()
+    for first, last in (sorted(pair, key=depth.__getitem__) for pair in pairs):
+        ways.append([*((first, at) for at in range(depth[first], depth[last])), (last, depth[last])])
+    beside = defaultdict[Place, list[Place]](list), defaultdict[Place, list[Place]](list)
+    for before, after in chain.from_iterable(map(pairwise, ways)):
+        beside[0][after].append(before)
+        beside[1][before].append(after)
+    known = dict.fromkeys(chain.from_iterable(ways))
+    found = [[place for place in known if place[1] == at] for at in range(len(layers))]
     for sweep in range(_SWEEPS):
-        near = parents if sweep % 2 == 0 else children
-        place = {name: at / max(1, len(layer) - 1) for layer in found for at, name in enumerate(layer)}
-        middle = {name: fmean([place[each] for each in near[name]] or [place[name]]) for name in place}
+        at = {place: number / max(1, len(layer) - 1) for layer in found for number, place in enumerate(layer)}
+        middle = {place: fmean([at[each] for each in beside[sweep % 2][place]] or [at[place]]) for place in at}
         found = [sorted(layer, key=middle.__getitem__) for layer in found]
-    return found
+    return found, ways
 
 
 def _in_schema(entities: Sequence[EntityRecord], schema: str) -> Iterator[Reference]:

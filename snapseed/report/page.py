@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -85,11 +85,7 @@ _DETAILS = (
 
 
 def make_page(
-    project: Project,
-    environment: Environment,
-    request: PageRequest = PageRequest(),
-    *,
-    listener: Listener = ignore,
+    project: Project, environment: Environment, request: PageRequest = PageRequest(), *, listener: Listener = ignore
 ) -> Page:
     """Read the environment's snapshot once, ask its database what was loaded, and draw both. Starts no server.
 
@@ -115,14 +111,10 @@ def make_page(
         "different": different,
         "status": status,
         "map": embedding_map(snapshot, profiles, links),
-        "has_samples": request.samples,
+        "request": request,
         "load": request.load or _last_load(status),
-        "is_last_load": request.load is None,
-        "differences": request.differences,
         "hidden": hidden,
         "links": links,
-        "refers": _by_first((link.entity, link.to) for link in links),
-        "referred": _by_first((link.to, link.entity) for link in links),
         "anchors": {entity.name: f"t{at}" for at, entity in enumerate(manifest.entities)},
         "drawing": graph.drawing(manifest.entities, links),
     }
@@ -176,14 +168,6 @@ def _hidden(manifest: Manifest, entity: EntityRecord, *, samples: bool) -> froze
     )
 
 
-def _by_first(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """The second of each pair by the first, each once."""
-    found: dict[str, list[str]] = {}
-    for first, second in dict.fromkeys(pairs):
-        found.setdefault(first, []).append(second)
-    return found
-
-
 def _rendered(context: Mapping[str, object], most_bytes: int) -> str:
     """The page with the most detail that fits."""
     folder = Path(__file__).parent
@@ -196,7 +180,7 @@ def _rendered(context: Mapping[str, object], most_bytes: int) -> str:
     )
     templates.filters |= {
         "bars": _bars,
-        "bottleneck": lambda copied: LoadTimes(entities=(copied,)).bottleneck,
+        "bottleneck": lambda copied: LoadTimes(entities=(*copied,)).bottleneck,
         "cut": _cut,
         "percent": _percent,
         "printable": printable,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from uuid import UUID
 
 import numpy as np
@@ -17,9 +16,10 @@ import pyarrow as pa
 from snapseed.printable import printable
 from snapseed.snapshot.arrow import in_one_piece, pc
 from snapseed.snapshot.hashing import EMPTY, SEED, fingerprint
+from snapseed.snapshot.keys import as_text
 from snapseed.snapshot.manifest import Column, EntityRecord, names_of
 from snapseed.snapshot.parquet import readable
-from snapseed.snapshot.store import Snapshot, python_value
+from snapseed.snapshot.store import Snapshot
 from snapseed.snapshot.types import INTEGERS, ColumnType, Family
 from snapseed.snapshot.values import for_hash
 
@@ -36,7 +36,6 @@ _VALUES = 6
 CHARACTERS = 80
 # A column whose commonest value makes up less has no frequent ones.
 _FREQUENT = 0.02
-_HIDDEN = "•••"
 _GATHERED_BYTES = 1 << 24
 # Moments that PostgreSQL calls infinite are beyond this, in microseconds.
 _ENDLESS = 9.2e18
@@ -175,28 +174,18 @@ def profile(
         _column(entity, column, fold, sample.column(at), [each[at] for each in measures], hidden=column.name in hidden)
         for at, (column, fold) in enumerate(zip(entity.columns, folds, strict=True))
     )
-    few = sample.take(pa.array(np.arange(min(_ROWS, len(sample))) * len(sample) // _ROWS))
+    few = sample.take(pa.array(np.unique(np.arange(_ROWS) * len(sample) // _ROWS)[: len(sample)]))
     texts = [
-        [_HIDDEN if each.hidden else shown(value) if value.is_valid else None for value in few.column(at)]
+        ["•••" if each.hidden else shown(value, kinds[at]) if value.is_valid else None for value in few.column(at)]
         for at, each in enumerate(found)
     ]
     return EntityProfile(entity, found, sample, tuple(zip(*texts, strict=True)), seen == entity.digest())
 
 
-def shown(value: pa.Scalar) -> str:
-    """A value as a short text, harmless to show; NULL as an empty one."""
-    found = python_value(value)
-    if isinstance(found, float):
-        return f"{found:.6g}"
-    if isinstance(found, datetime):
-        found = found.replace(tzinfo=None).isoformat(" ", "seconds")
-    if isinstance(found, bool):
-        return str(found).lower()
-    if isinstance(value, pa.FixedSizeBinaryScalar):
-        found = UUID(bytes=value.as_py())
-    elif isinstance(found, bytes):
-        found = f"\\x{found.hex()}"
-    text = printable("" if found is None else str(found))
+def shown(value: pa.Scalar, kind: ColumnType) -> str:
+    """A value as PostgreSQL prints it, cut and harmless to show; NULL as an empty text."""
+    is_uuid = isinstance(value, pa.FixedSizeBinaryScalar) and value.is_valid
+    text = printable(str(UUID(bytes=value.as_py())) if is_uuid else as_text(value, kind) or "")
     return text if len(text) <= CHARACTERS else text[: CHARACTERS - 1] + "…"
 
 
@@ -261,7 +250,7 @@ def _column(
         unit = "items" if kind.is_array else "bytes" if kind.family in _LENGTHS else ""
         found = replace(found, unit=unit, histogram=_histogram(kind, fold.ends, measures))
         if unit or not hidden:
-            low, high = (shown(end) for end in pc.min_max(fold.ends).values())
+            low, high = (str(end) if unit else shown(end, kind) for end in pc.min_max(fold.ends).values())
             days = 10 if pa.types.is_timestamp(fold.ends.type) and low[:10] != high[:10] else None
             found = replace(found, low=low[:days], high=high[:days])
     if sketch is None:
@@ -282,7 +271,7 @@ def _column(
     if hidden or not len(first) or shares[first[0]] < _FREQUENT or not (has_few or found.unit or fold.ends is None):
         return found
     frequent = first[shares[first] >= _FREQUENT / 4].tolist()
-    return replace(found, values=tuple((shown(values[at]), float(shares[at])) for at in frequent))
+    return replace(found, values=tuple((shown(values[at], kind), float(shares[at])) for at in frequent))
 
 
 def _histogram(kind: ColumnType, ends: pa.Array, measures: Sequence[pa.Array]) -> tuple[int, ...]:

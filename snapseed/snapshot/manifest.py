@@ -16,11 +16,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 from snapseed.config import NAME_PATTERN
 from snapseed.config.settings import suggestion
-from snapseed.errors import UsageError
+from snapseed.errors import SnapshotError, UsageError
 from snapseed.printable import UNPRINTABLE
 from snapseed.snapshot.hashing import Fingerprint, combined
 from snapseed.snapshot.types import ColumnType, parse_type
-from snapseed.units import LARGEST_SCALE
+from snapseed.units import LARGEST_SCALE, size
 
 FILE_NAME = "manifest.json"
 RESTORE = "restore the snapshot from git, or generate or capture it again"
@@ -262,6 +262,16 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def bytes(self) -> int:
         """Size of all Parquet files."""
         return sum(entity.bytes for entity in self.entities)
+
+    def require_size(self, most: int | None, advice: str) -> None:
+        """Raise `SnapshotError`, with this advice, if the snapshot has more bytes than its environment allows."""
+        if most is not None and self.bytes > most:
+            raise SnapshotError(
+                f"the snapshot {self.name!r} is larger than allowed; the one before stays",
+                observed=size(self.bytes),
+                expected=f"at most {size(most)} (max_size)",
+                next_step=f"{advice}, or raise max_size",
+            )
 
     def entity(self, name: str) -> EntityRecord | None:
         """The record of the entity `name`; None if the snapshot does not have it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,23 +71,36 @@ def tables_of(url: str) -> list[str]:
     return [line for line in lines if "restrict " not in line and line != "SET transaction_timeout = 0;"]
 
 
-def contents_of(url: str) -> list[str]:
-    """Rows, positions of sequences, and which materialized views have data, sorted, as pg_dump has them."""
-    lines = dumped_by_pg_dump(url, "--inserts", "--section=data").splitlines()
-    lines += [line for line in dumped_by_pg_dump(url, "--section=post-data").splitlines() if line.startswith("REFRESH")]
-    return sorted(line for line in lines if "restrict " not in line)
-
-
 def restored(captured: Captured, url: str, **overrides: object) -> LoadReport:
     """Load the snapshot into an empty database."""
     environment = captured.project.environment("dev", {"database": url, "create_schema": True, **overrides})
     return load_snapshot(captured.project, environment)
 
 
-def difference(before: str, after: str) -> str:
-    """What pg_dump says differently about two databases."""
-    old, new = ([*tables_of(url), *contents_of(url)] for url in (before, after))
-    return "\n".join(difflib.unified_diff(old, new, before, after, n=0, lineterm=""))
+def state_of(url: str) -> list[str]:
+    """All that pg_dump says about a database: what it has, in its order, and then its contents, sorted."""
+    schema, contents = _dumped(url)
+    return [*schema, *sorted(contents)]
+
+
+def contents_of(url: str) -> list[str]:
+    """Rows, positions of sequences, and which materialized views have data, sorted, as pg_dump has them."""
+    return sorted(_dumped(url)[1])
+
+
+def _dumped(url: str) -> tuple[list[str], list[str]]:
+    """What pg_dump says about the schema, and about the contents."""
+    dumped = dumped_by_pg_dump(url, "--inserts", "--no-owner", "--no-privileges")
+    schema, contents = list[str](), list[str]()
+    for entry in re.split(r"(?m)^--\n-- (?=Name: |Data for Name: )", dumped):
+        is_data = re.match(r".*; Type: (TABLE DATA|SEQUENCE SET|MATERIALIZED VIEW DATA);", entry)
+        (contents if is_data else schema).extend(line for line in entry.splitlines() if "restrict " not in line)
+    return schema, contents
+
+
+def difference(before: list[str], after: str) -> str:
+    """What pg_dump says differently about a database, compared with the state of another one."""
+    return "\n".join(difflib.unified_diff(before, state_of(after), "before", after, n=0, lineterm=""))
 
 
 @pytest.fixture(scope="session")

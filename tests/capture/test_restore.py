@@ -13,7 +13,17 @@ from snapseed import load_snapshot
 from snapseed.capture.request import CaptureRequest
 from snapseed.errors import SchemaError, SnapshotError, UsageError
 from snapseed.load.request import LoadRequest
-from tests.capture.conftest import SOURCE, Captured, contents_of, difference, filled, project_in, restored, tables_of
+from tests.capture.conftest import (
+    SOURCE,
+    Captured,
+    contents_of,
+    difference,
+    filled,
+    project_in,
+    restored,
+    state_of,
+    tables_of,
+)
 from tests.conftest import Sandbox, new_database
 from tests.projects.state import dumped_by_pg_dump, schema_of
 
@@ -57,17 +67,17 @@ def everything(server: str) -> Iterator[str]:
 
 def test_an_empty_database_becomes_the_source(everything: str, database: str, tmp_path: Path) -> None:
     """So it does after others have written to it, and by --recreate whatever was there."""
-    captured = project_in(tmp_path, everything)
+    captured, source = project_in(tmp_path, everything), state_of(everything)
     captured.capture()
     assert restored(captured, database).schema_created
-    assert difference(everything, database) == ""
+    assert difference(source, database) == ""
     filled(database, "SELECT nextval('app.untouched'), nextval('app.counted_id_seq'); DELETE FROM app.texts")
     assert not restored(captured, database, replace_existing=True).schema_created
-    assert difference(everything, database) == ""
+    assert difference(source, database) == ""
     filled(database, "DROP TABLE app.old; ALTER TABLE app.keyless DROP a; CREATE TABLE app.other (id integer)")
     environment = captured.project.environment("dev", {"database": database, "create_schema": True})
     load_snapshot(captured.project, environment, LoadRequest(recreate=True, consent=True))
-    assert difference(everything, database) == ""
+    assert difference(source, database) == ""
 
 
 @pytest.mark.parametrize("project", ["shop", "kinds", "names", "films", "letters", "shapes"])
@@ -82,7 +92,7 @@ def test_a_project_becomes_a_capture(
     captured.capture()
     with new_database(server) as url:
         restored(captured, url)
-        assert difference(sandbox.url, url) == ""
+        assert difference(state_of(sandbox.url), url) == ""
 
 
 def test_the_schema_alone(captured: Captured, source: str, database: str) -> None:
@@ -91,8 +101,9 @@ def test_the_schema_alone(captured: Captured, source: str, database: str) -> Non
     assert report.manifest.rows == 0
     assert restored(captured, database).schema_created
     assert tables_of(database) == tables_of(source)
-    assert not any(line.startswith("INSERT") for line in contents_of(database))
-    assert "SELECT pg_catalog.setval('public.free', 7, false);" in contents_of(database)
+    contents = contents_of(database)
+    assert not any(line.startswith("INSERT") for line in contents)
+    assert "SELECT pg_catalog.setval('public.free', 7, false);" in contents
     assert not restored(captured, database).schema_created
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from snapseed.config import Project, find_project
+from snapseed.diff.compare import ChangedRow, DiffReport, EntityDiff
 from snapseed.snapshot.manifest import CaptureRecord, Manifest
 from tests.forged import described, write_file, write_manifest
 
@@ -27,6 +28,17 @@ _TYPES = {
     "tags": "text[]",
     "place": "vector(8)",
 }
+# What `snapseed load --format json` says, as far as a page shows it.
+LOAD = {
+    "phases": {"copying rows": 2.0, "committing": 1.0},
+    "entities": [
+        {"entity": "things", "rows": 10, "bytes": 9, "seconds": 2.0, "server": 1.5, "starved": 0.25, "send": 0.25}
+        | {"read": 0.5, "encode": 0.1}
+    ],
+}
+_CHANGED = ChangedRow("4711", {"name": ("before", HOSTILE), "note": (None, "\x1b")})
+# Between this snapshot and another one.
+DIFFERENCES = DiffReport("left", HOSTILE, (), (EntityDiff("things", 11, 22, 33, {"name": 33}, changed=(_CHANGED,)),))
 _SCHEMA = """\
 CREATE TABLE things (id bigint PRIMARY KEY -- REFERENCES parts
 , status text REFERENCES states);

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from snapseed.report.page import PageRequest, make_page
-from tests.report.snapshots import hostile_snapshot, project_of, wide_snapshot
+from snapseed.report.page import PageRequest
+from tests.report.pictures import BROWSER, DESK, PHONE, opened_browser, write_page
 
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(
     BROWSER is None or find_spec("playwright") is None or find_spec("axe_playwright_python") is None,
     reason="no browser, or not what drives it: run `make test-browser`",
@@ -22,33 +20,21 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A browser without a window."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+    """One for all tests."""
+    with opened_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module", params=["hostile", "wide"])
 def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of two tables with texts that try to get out, and one of 200 tables with 50 columns each."""
-    folder = tmp_path_factory.mktemp(request.param)
-    if request.param == "wide":
-        wide_snapshot(folder)
-    else:
-        hostile_snapshot(folder)
-    project = project_of(folder)
-    path = folder / "report.html"
-    path.write_text(make_page(project, project.environment("dev")).html, encoding="utf-8")
-    return path
+    return write_page(tmp_path_factory.mktemp(request.param), request.param)
 
 
 @pytest.fixture(params=["light", "dark", "phone"])
 def tab(request: pytest.FixtureRequest, browser: Any, file: Path) -> Iterator[Any]:  # noqa: ANN401 - may not be there
     """The page in one of three looks. It must ask for nothing and complain of nothing."""
-    size = {"width": 390, "height": 844} if request.param == "phone" else {"width": 1280, "height": 900}
+    size = PHONE if request.param == "phone" else DESK
     tab = browser.new_page(color_scheme="dark" if request.param == "dark" else "light", viewport=size)
     complaints: list[str] = []
     requests: list[str] = []
@@ -95,8 +81,7 @@ def test_charts_have_an_extent(tab: Any) -> None:  # noqa: ANN401 - as above
     for selector in [
         ".g .n",
         ".g .l",
-        ".list .b path",
-        *([".m .p", ".columns .h path"] if tab.query_selector(".m") else []),
+        *([".m .p", ".columns .h path", ".time .b path"] if tab.query_selector(".m") else []),
     ]:
         box = tab.query_selector(selector).bounding_box()
         assert box["width"] > 1, selector

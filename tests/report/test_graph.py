@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from snapseed.report.graph import Reference, drawing, foreign_keys, layers, references
+from snapseed.report.graph import Reference, arranged, drawing, foreign_keys, references
 from tests.conftest import Connection
 from tests.report.snapshots import hostile_snapshot
 
@@ -62,10 +62,19 @@ def test_a_parent_is_a_reference_where_no_key_is(tmp_path: Path) -> None:
 
 
 def test_what_refers_is_drawn_to_the_right_of_what_it_refers_to(tmp_path: Path) -> None:
-    """A table that refers to itself has no line, and tables that refer in a circle have a place."""
+    """A table that refers to itself has no line, and one without references stands below."""
     entities = hostile_snapshot(tmp_path).entities
     drawn = drawing(entities, [Reference("parts", ("thing",), "things"), Reference("things", ("id",), "things")])
     assert drawn.boxes["things"][0] < drawn.boxes["parts"][0]
     assert len(drawn.lines) == 1
-    circle = [Reference(name, (), to) for name, to in ("ab", "bc", "ca", "dc")]
-    assert layers("abcde", circle) == [["a"], ["c"], ["b", "d"]]
+
+
+def test_a_line_has_a_place_in_each_layer_that_it_crosses() -> None:
+    """Shared by the lines from one entity; a circle is broken where most refer to."""
+    layers, ways = arranged([("a", "b"), ("b", "c"), ("a", "c"), ("a", "d"), ("c", "d")])
+    assert layers == [[("a", 0)], [("b", 1), ("a", 1)], [("c", 2), ("a", 2)], [("d", 3)]]
+    assert ways[2] == [("a", 0), ("a", 1), ("c", 2)]
+    assert ways[3] == [("a", 0), ("a", 1), ("a", 2), ("d", 3)]
+    layers, ways = arranged([("a", "b"), ("b", "a"), ("b", "c"), ("b", "d"), ("c", "d")])
+    assert layers[0] == [("b", 0)]
+    assert ways[0] == ways[1] == [("b", 0), ("a", 1)]

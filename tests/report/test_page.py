@@ -20,7 +20,7 @@ from snapseed.errors import UsageError
 from snapseed.postgres.provenance import last_loads
 from snapseed.report.page import Page, PageRequest, make_page, read_load
 from tests.conftest import Sandbox
-from tests.report.snapshots import HOSTILE, hostile_snapshot, project_of, wide_snapshot
+from tests.report.snapshots import DIFFERENCES, HOSTILE, LOAD, hostile_snapshot, project_of, wide_snapshot
 
 
 class Reader(HTMLParser):
@@ -132,22 +132,16 @@ def test_a_page_fits_whatever_the_tables(tmp_path: Path) -> None:
 
 def test_a_load_and_differences_are_shown(folder: Path) -> None:
     """What the load waited for; counts, and values of rows that differ."""
-    times = {"read": 0.5, "encode": 0.1, "starved": 0.25, "send": 0.25, "server": 1.5}
-    copied = {"entity": "things", "rows": 10, "bytes": 9, "seconds": 2.0, **times}
-    load = {"phases": {"copying rows": 2.0, "committing": 1.0}, "entities": [copied]}
     file = folder / "load.json"
-    file.write_text(json.dumps({"outcome": "passed", "load": load}))
+    file.write_text(json.dumps({"outcome": "passed", "load": LOAD}))
     of_ci = read_load(file)
-    file.write_text(json.dumps(load))
+    file.write_text(json.dumps(LOAD))
     assert read_load(file) == of_ci
-    changed = ChangedRow("4711", {"name": ("before", HOSTILE), "note": (None, "\x1b")})
-    things = EntityDiff("things", 11, 22, 33, {"name": 33}, changed=(changed,))
-    found = DiffReport("left", HOSTILE, (), (things,))
     project = project_of(folder)
-    page = make_page(project, project.environment("dev"), PageRequest(load=of_ci, differences=found))
+    page = make_page(project, project.environment("dev"), PageRequest(load=of_ci, differences=DIFFERENCES))
     texts = Reader(page.html).texts
     assert {"copying rows", "2.000", "11", "22", "33", "4711", "before", r"\x1b"} <= {text.strip() for text in texts}
-    assert any("the server (75%" in text for text in texts)
+    assert any("the server, 75 %" in text for text in texts)
     for broken in ("{", '{"load": null}', "[]", '{"phases": {}}', '{"error": {"type": "LoadError"}}'):
         file.write_text(broken)
         with pytest.raises(UsageError):

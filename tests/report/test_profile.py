@@ -119,6 +119,25 @@ def test_a_value_that_postgresql_does_not_have_is_an_error(tmp_path: Path) -> No
         profiled(tmp_path)
 
 
+def test_samples_are_rows_of_their_own_as_postgresql_prints_them(tmp_path: Path) -> None:
+    """A table with fewer rows than are shown has each once."""
+    rows = {
+        "id": pa.array([1, 2]),
+        "u": pa.array([b"\0" * 16, None], pa.uuid()),
+        "t": pa.array([["a b", None], []], pa.list_(pa.string())),
+        "n": pa.array([1.5, float("inf")]),
+        "m": pa.array([0, 1_500_000], pa.timestamp("us", "UTC")),
+        "b": pa.array([True, False]),
+    }
+    types = dict(zip(rows, ("bigint", "uuid", "text[]", "double precision", "timestamptz", "boolean"), strict=True))
+    forge(tmp_path / "snapshots/dev", pa.table(rows), types)
+    snapshot = open_snapshot(tmp_path / "snapshots", "dev")
+    assert profile(snapshot, snapshot.manifest.entities[0], (), lambda _: None).samples == (
+        ("1", "00000000-0000-0000-0000-000000000000", '{"a b",NULL}', "1.5", "1970-01-01 00:00:00+00", "true"),
+        ("2", None, "{}", "Infinity", "1970-01-01 00:00:01.5+00", "false"),
+    )
+
+
 def test_an_empty_table_has_a_profile(tmp_path: Path) -> None:
     """With no row there is nothing to say of its columns."""
     (things, _) = hostile_snapshot(tmp_path).entities

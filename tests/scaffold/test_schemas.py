@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.capture.conftest import difference, project_in, restored
+from tests.capture.conftest import difference, project_in, restored, state_of
 from tests.conftest import Connection, new_database
 from tests.scaffold.conftest import EXAMPLE, SCHEMAS, Init, load, module, said
 
@@ -42,7 +42,7 @@ def test_what_init_writes_generates_loads_and_verifies_at_once(
     captured.capture()
     with new_database(server) as url:
         restored(captured, url)
-        assert difference(database, url) == ""
+        assert difference(state_of(database), url) == ""
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -31,7 +31,7 @@ from snapseed.errors import ServerError
 from snapseed.events import Advanced, Event
 from snapseed.servers import EmbeddedPostgres
 from snapseed.snapshot.store import open_snapshot
-from tests.capture.conftest import Captured, difference, project_in, restored
+from tests.capture.conftest import Captured, difference, project_in, restored, state_of
 from tests.projects.state import patiently
 from tests.stress.run import say
 
@@ -218,7 +218,7 @@ def _published(files: Sequence[Path]) -> Iterator[str]:
                 say(f"{path.stem}: {len(one.entities)} tables, {one.rows:,} rows, {one.bytes / 1e6:.1f} MB")
                 if one.identity != four.identity or not report.verified:
                     yield f"{path.stem}: four jobs made another snapshot, or it was not verified"
-                if found := difference(url, copy):
+                if found := difference(state_of(url), copy):
                     yield f"{path.stem}: {found}"
         finally:
             server.stop()

@@ -94,7 +94,7 @@ def prepare_masks(
     facts, where = read_facts(connection, project.capture.references), f"{project.file} [mask]"
     rules, problems = assign(facts, project.mask)
     _require_none(problems, where)
-    if not is_check and any(kind is not None and kind.is_keyed for kind in map(kind_of, rules.values())):
+    if not is_check and any(kind_of(rule).is_keyed for rule in rules.values()):
         _require_secret(secret or "")
 
     def ready(rules: Mapping[Place, MaskRule]) -> tuple[dict[TableName, TableMasks], list[str]]:
@@ -261,7 +261,7 @@ def _sampled(connection: Connection, columns: list[Column], table: TableName) ->
 
 def _made_up(columns: list[Column], masks: TableMasks) -> pa.RecordBatch:
     """Rows with a text wherever a rule treats all texts alike, and NULL elsewhere."""
-    free = {name for name, bound in masks.rules.items() if (kind := kind_of(bound.rule)) and kind.is_fixed}
+    free = {name for name, bound in masks.rules.items() if kind_of(bound.rule).is_fixed}
     texts, schema = pa.array(f"sample {number}" for number in range(_SAMPLE)), arrow_schema(columns)
     arrays = [
         texts if field.name in free and field.type == texts.type else pa.nulls(_SAMPLE, field.type) for field in schema

@@ -67,9 +67,12 @@ _KINDS = {
 }
 
 
-def kind_of(rule: MaskRule) -> RuleKind | None:
-    """The kind of a rule; None for a name that no rule has."""
-    return _KINDS.get("function" if ":" in rule.rule else rule.rule)
+_UNKNOWN = RuleKind(is_keyed=False)
+
+
+def kind_of(rule: MaskRule) -> RuleKind:
+    """The kind of a rule. `assign` finds names that no rule has."""
+    return _KINDS.get("function" if ":" in rule.rule else rule.rule, _UNKNOWN)
 
 
 def rules_of_paths(rule: MaskRule) -> dict[str, MaskRule]:
@@ -89,14 +92,13 @@ def _is_unique(rule: MaskRule, column: MaskableColumn) -> bool:
     if rule.rule == "number":
         is_exact = column.kind.family in INTEGERS or column.kind.family is Family.NUMERIC
         return is_exact and rule.noise is None and rule.bucket is None
-    kind = kind_of(rule)
-    return kind is not None and kind.is_unique and (kind.is_lower or column.base != "citext")
+    return kind_of(rule).is_unique and (kind_of(rule).is_lower or column.base != "citext")
 
 
 def _misfits(rule: MaskRule, column: MaskableColumn) -> Iterator[str]:
     """Why the rule cannot be used for this column on its own, in words, with what to do."""
     kind, family = kind_of(rule), column.kind.family
-    if kind is None:
+    if kind is _UNKNOWN:
         yield f"there is no rule {rule.rule!r}; {suggestion(rule.rule, _KINDS) or 'use one of ' + ', '.join(_KINDS)}"
         return
     if column.is_generated and rule.rule != "keep":
@@ -125,8 +127,8 @@ def _wrong_options(rule: MaskRule, kind: RuleKind) -> Iterator[str]:
         yield f"{rule.rule} takes no option {unknown[0]!r}" + (f", only {', '.join(kind.options)}" * bool(kind.options))
     inner = {**rules_of_paths(rule), "other": MaskRule(rule.other)}
     for path, own in inner.items():
-        of_path = kind_of(own)
-        if of_path is None or (of_path.types is not None and not of_path.types & (TEXTS | {"numeric"})):
+        types = kind_of(own).types
+        if kind_of(own) is _UNKNOWN or (types is not None and not types & (TEXTS | {"numeric"})):
             yield f"{own.rule} is no rule for the values of a document ({path}); use one that fits texts or numbers"
     for own in (rule, *inner.values()):
         if own.rule == "constant" and own.value is None:
@@ -251,8 +253,7 @@ def _stays_unique(facts: Facts, own: Mapping[str, MaskRule], unique: UniqueFacts
         return _is_unique(own[part], column)
     match = _LOWER.fullmatch(part if column is None else f"({column.expression})")
     rule = own.get(next(words_in(match["name"]), "")) if match else None
-    kind = kind_of(rule) if rule else None
-    return kind is not None and kind.is_unique and kind.is_lower
+    return rule is not None and kind_of(rule).is_unique and kind_of(rule).is_lower
 
 
 def _implies(facts: Facts, own: Mapping[str, MaskRule], other: UniqueFacts, unique: UniqueFacts) -> bool:

@@ -91,8 +91,10 @@ class BoundRule:
 def replaced(bound: BoundRule, values: pa.Array) -> pa.Array:
     """The values of a column, or the elements of its arrays, replaced by what the rule says. Not for `date`."""
     if pa.types.is_list(values.type):
-        flat = replaced(bound, values.flatten())
-        return pa.ListArray.from_arrays(_offsets(values), flat, mask=values.is_null())
+        # The offsets that fit the flattened elements: NULL lists are empty.
+        lengths = pc.list_value_length(values).fill_null(0).to_numpy(zero_copy_only=False)
+        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+        return pa.ListArray.from_arrays(offsets, replaced(bound, values.flatten()), mask=values.is_null())
     if bound.kind.base.endswith("citext"):
         values = pc.utf8_lower(values)
     elif bound.kind.family is Family.CHARACTER:
@@ -163,7 +165,8 @@ def _ips(bound: BoundRule, values: pa.Array) -> pa.Array:
         return four
     # Groups without a zero in front, so that PostgreSQL prints them as they are.
     words = [word << np.uint64(16 * place) for word in (bits, more) for place in range(4)][:7]
-    groups = [_hex(np.uint64(0x1000) + below(word, 0xF000)) for word in words]
+    digits = [(np.uint64(0x1000) + below(word, 0xF000)).astype(">u2").tobytes().hex().encode() for word in words]
+    groups = [of_characters(np.frombuffer(group, dtype=np.uint8), 4) for group in digits]
     return pc.if_else(is_six, _joined(_joined("fd00", *groups, separator=":"), "/128" * end), four)
 
 
@@ -334,14 +337,3 @@ def _tokens(bits: UInt64s, more: UInt64s) -> pa.Array:
         word, shift = (bits, place) if place < _LETTERS_PER_WORD else (more, place - _LETTERS_PER_WORD)
         letters[:, place // 2] = _PAIRS[(word >> np.uint64(_LETTER_BITS * shift)) & np.uint64(len(_PAIRS) - 1)]
     return of_characters(letters, TOKEN)
-
-
-def _hex(numbers: UInt64s) -> pa.Array:
-    """Numbers of four hexadecimal digits."""
-    return of_characters(np.frombuffer(numbers.astype(">u2").tobytes().hex().encode(), dtype=np.uint8), 4)
-
-
-def _offsets(values: pa.Array) -> pa.Array:
-    """The offsets of lists, as they fit the flattened elements: NULL lists are empty."""
-    lengths = pc.list_value_length(values).fill_null(0).to_numpy(zero_copy_only=False)
-    return pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))

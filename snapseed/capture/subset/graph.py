@@ -102,6 +102,12 @@ class Reference:
     declared_in: str | None = None
 
     @property
+    def sides(self) -> tuple[tuple[SubsetTable, str], ...]:
+        """Each of its columns with its table: those of the child, then those of the parent."""
+        child = [(self.child, name) for name in self.columns]
+        return (*child, *((self.parent, name) for name in self.parent_columns))
+
+    @property
     def is_to_one(self) -> bool:
         """Whether a child has one parent at most."""
         by_equality = all(operator.endswith(".=)") for operator in self.operators)
@@ -245,6 +251,7 @@ def _rule(rule: int | ChildrenTable) -> ChildrenTable:
 
 
 def _declared(tables: Sequence[SubsetTable], declared: ReferenceTable, where: str) -> Reference:
+    """A reference of `[[capture.references]]`. Raises `ConfigurationError` unless its tables and columns exist."""
     child, parent = named(tables, declared.table, where), named(tables, declared.to, where)
     targets = declared.to_columns or tuple(column.name for column in parent.source.key)
     for table, columns in ((child, declared.columns), (parent, targets)):

@@ -195,8 +195,7 @@ def prove_references(
     for reference in plan.graph.references:
         unmatched = _unmatched(snapshot, reference)
         orphans = _orphans(connection, plan, reference) if unmatched else 0
-        sides = ((reference.child, reference.columns), (reference.parent, reference.parent_columns))
-        is_masked = any(f"{table.name}.{name}" in masked for table, names in sides for name in names)
+        is_masked = any(f"{table.name}.{name}" in masked for table, name in reference.sides)
         if is_masked and unmatched > orphans:
             raise _dangling(reference, unmatched - orphans, "both sides masked by the same rule")
         if orphans:
@@ -205,6 +204,7 @@ def prove_references(
 
 
 def _entity(snapshot: Snapshot, table: SubsetTable) -> EntityRecord:
+    """What the manifest says about a table."""
     return next(entity for entity in snapshot.manifest.entities if entity.name == table.name)
 
 
@@ -213,8 +213,7 @@ def _unmatched(snapshot: Snapshot, reference: Reference) -> int:
 
     They all count if a column is not in the files, because it is generated, or the types of both sides differ.
     """
-    sides = ((reference.child, reference.columns), (reference.parent, reference.parent_columns))
-    if any(name not in {column.name for column in table.source.columns} for table, names in sides for name in names):
+    if any(name not in {column.name for column in table.source.columns} for table, name in reference.sides):
         return _entity(snapshot, reference.child).rows
     # By hashes of 64 bits, as rows are proved too: the values and a table to find them take six times the memory.
     parents = [
@@ -254,6 +253,7 @@ def _orphans(connection: Connection, plan: SubsetPlan, reference: Reference) -> 
 
 
 def _dangling(reference: Reference, rows: int, expected: str) -> SnapshotError:
+    """The error about rows that refer to others that are missing."""
     return SnapshotError(
         "the subset lacks rows that others refer to",
         where=str(reference),
@@ -282,12 +282,14 @@ def subset_report(graph: Graph, closure: Closure, orphans: tuple[Orphans, ...] =
 
 
 def _reasons(graph: Graph, closure: Closure, table: str) -> Iterator[Reason]:
+    """Why the rows of a table came in, each reason with its rows."""
     counts = closure.rows[table].group_by("why").len().sort("why").rows() if table in closure.rows else []
     for why, rows in counts:
         yield Reason(table, {ROOT: "roots", WHOLE: _ALL_ROWS}.get(why) or str(graph.steps[why]), rows)
 
 
 def _missing_index(step: Step) -> Iterator[MissingIndex]:
+    """The index that a step lacks, if it does."""
     if not step.end.has_index(step.searched):
         statement = sql.SQL("CREATE INDEX {}ON {} ({});").format(
             sql.SQL("" if step.end.facts.kind == "p" else "CONCURRENTLY "),

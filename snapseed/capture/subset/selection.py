@@ -125,15 +125,15 @@ def require_reference(connection: Connection, reference: Reference) -> None:
     try:
         _try(connection, statement, reference.declared_in, ConfigurationError)
     except ConfigurationError as exc:
-        sides = ((reference.child, reference.columns), (reference.parent, reference.parent_columns))
-        types = [f"{table.name}.{name} ({table.column(name).type})" for table, names in sides for name in names]
+        types = [f"{table.name}.{name} ({table.column(name).type})" for table, name in reference.sides]
         exc.expected = f"types that = can compare: {', '.join(types)}"
         raise
 
 
 def _try(connection: Connection, statement: sql.Composed, where: str, kind: type[SnapseedError]) -> None:
+    """Let the server run a statement alone, so that SQL of the user's cannot end it and begin another one."""
     with _naming(where, kind):
-        # Asking for binary results takes the extended protocol, in which a text is a single statement.
+        # Asking for binary results takes the extended protocol.
         connection.execute(statement, binary=True)
 
 
@@ -151,6 +151,7 @@ def _naming(where: str, kind: type[SnapseedError]) -> Iterator[None]:
 def _read(
     connection: Connection, table: SubsetTable, source: sql.Composed, counts: Sequence[Column] = ()
 ) -> pl.DataFrame:
+    """The keys of a table's rows out of `source`, and numbers beside them."""
     columns = [*(Column(str(number), column.form) for number, column in enumerate(table.identity, 1)), *counts]
     with copied_out(connection, columns, source, str(table.facts.name)) as batches:
         rows = pl.DataFrame(pa.Table.from_batches(batches, arrow_schema(columns)))
@@ -170,6 +171,7 @@ def _keys(table: SubsetTable, names: Sequence[sql.Identifier] = ()) -> sql.Compo
 
 
 def _list(terms: Sequence[sql.Composable]) -> sql.Composed:
+    """Terms, separated by commas."""
     return sql.SQL(", ").join(terms)
 
 
@@ -186,6 +188,7 @@ def _batch(keys: pl.DataFrame) -> sql.Composed:
 
 
 def _in_keys(number: int) -> sql.Identifier:
+    """The name of a column of the batch, which no table has."""
     return sql.Identifier(f"snapseed key {number}")
 
 
@@ -240,6 +243,7 @@ class _Array(sql.Composable):
     """Values, none of them NULL, as an array of texts (PostgreSQL manual, section 8.15.6), made when it is sent."""
 
     def as_bytes(self, context: AdaptContext | None = None) -> bytes:
+        """The literal; UUIDs as 32 digits."""
         values: pl.Series = self._obj
         if values.dtype == pl.UInt128:
             halves = values.to_frame("uuid").select(high=pl.col("uuid") // 2**64, low=pl.col("uuid") % 2**64)
