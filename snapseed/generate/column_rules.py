@@ -67,7 +67,7 @@ class SchemaRules:
             )
         for column, kind in entity.columns.items():
             scalar = kind.element or kind
-            is_new = scalar.family is Family.TEXT_FORM and scalar.base not in TYPE_NAMES | self.words
+            is_new = scalar.family is Family.TEXT_FORM and not (scalar.base in TYPE_NAMES or scalar.base in self.words)
             # A name in quotes, or with a schema, is the application's own.
             if is_new and scalar.base.isidentifier():
                 similar = difflib.get_close_matches(scalar.base, TYPE_NAMES, n=1, cutoff=0.85)

@@ -175,8 +175,8 @@ class _Maker:
         written = [self._generators.entities[name] for name in task.paths]
         needed = {entity for last in written for entity in (last, *last.ancestors)}
         self.entities = [entity for entity in self._generators.entities.values() if entity in needed]
-        schema = read_schema_rules(task.project.schema)
-        self._rules = {name: schema.rules_of(entity) for name, entity in self._generators.entities.items()}
+        self._schema = read_schema_rules(task.project.schema)
+        self._rules = {entity.name: self._schema.rules_of(entity) for entity in self.entities}
 
     def tables(self, first: int, last: int) -> Iterator[tuple[Entity, pa.Table]]:
         """The rows of the root rows from `first` to `last` (excluded), entity by entity, parents first."""
@@ -212,7 +212,7 @@ class _Maker:
             roots = np.arange(entity.root_rows.at(1))
             rows = Rows.of(entity, self._settings, roots.astype(np.uint64), roots)
             frame = self._frame(entity, rows, {})
-            checked_table(entity, frame, len(rows), self._rules[entity.name])
+            checked_table(entity, frame, len(rows), self._schema.rules_of(entity))
             self._lookups[name] = frame
         return self._lookups[name]
 
