@@ -15,7 +15,6 @@ from datetime import timedelta
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import pyarrow as pa
@@ -38,7 +37,7 @@ from snapseed.snapshot.manifest import (
 )
 from snapseed.snapshot.manifest_checks import decode
 from snapseed.snapshot.parquet import Part, read_part, readable
-from snapseed.snapshot.store_folder import Folder, FolderStaging, replacing_folder
+from snapseed.snapshot.store_folder import Folder, FolderStaging
 from snapseed.snapshot.store_stream import WholeReader, digest_problem, length_problem
 
 if TYPE_CHECKING:
@@ -176,23 +175,17 @@ def part_path(entity: str, number: int | None = None) -> str:
 
 
 def place_of(store: Store | Path, name: str) -> Place:
-    """Where the snapshot `name` is, whether it exists or not."""
+    """Where the snapshot `name` is, whether it exists or not. Raises `UsageError` without the client for a bucket."""
     store = Store(store) if isinstance(store, Path) else store
     if isinstance(store.place, Path):
         return Folder(store.place / name)
-    place: Prefix = _buckets(store).Prefix(store, name)
-    return place
-
-
-def _buckets(store: Store) -> ModuleType:
-    """The module for buckets. Raises `UsageError` without the client that it needs."""
     try:
-        from snapseed.snapshot import store_bucket
+        from snapseed.snapshot.store_bucket import Prefix
     except ImportError as exc:
         raise UsageError(
             "object stores need another package", where=str(store), next_step="pip install 'snapseed[stores]'"
         ) from exc
-    return store_bucket
+    return Prefix(store, name)
 
 
 def snapshot_of(environment: Environment) -> Snapshot:
@@ -269,10 +262,7 @@ def replacing(store: Store, name: str, *, resume: bool = False) -> AbstractConte
 
     Raises `SnapshotError` if another process is writing the same snapshot, or the place cannot be written.
     """
-    if isinstance(store.place, Path):
-        return replacing_folder(store.place, name, resume=resume)
-    found: AbstractContextManager[Staging] = _buckets(store).replacing_prefix(store, name, resume=resume)
-    return found
+    return place_of(store, name).replacing(resume=resume)
 
 
 @dataclass(frozen=True)
