@@ -77,10 +77,12 @@ def copy_rows(
     times = dict.fromkeys(COPY_TIMES, 0.0)
     started = time.monotonic()
     _widen_socket(connection, settings.batch_bytes)
+    statement = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT {})")
+    options = ("binary" if table.binary else "text") + (", FREEZE" if table.freeze else "")
     with (
         encoded(snapshot, table, settings) as stream,
         connection.cursor() as cursor,
-        cursor.copy(_statement(table, into)) as copy,
+        cursor.copy(statement.format(into, _columns(table), sql.SQL(options))) as copy,
     ):
         if table.binary:
             copy.write(BINARY_HEADER)
@@ -217,14 +219,6 @@ def _widen_socket(connection: Connection, size: int) -> None:
         return
     with suppress(OSError), socket.socket(fileno=os.dup(connection.pgconn.socket)) as wire:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
-
-
-def _statement(table: TablePlan, into: sql.Composable) -> sql.Composed:
-    """The COPY statement."""
-    options = "FORMAT binary" if table.binary else "FORMAT text"
-    if table.freeze:
-        options += ", FREEZE"
-    return sql.SQL("COPY {} ({}) FROM STDIN WITH ({})").format(into, _columns(table), sql.SQL(options))
 
 
 def _columns(table: TablePlan) -> sql.Composed:

@@ -147,17 +147,14 @@ def choose_entities(
 ) -> Sequence[EntityRecord]:
     """The entities to load: those in `only`, or all, and with `with_parents` those that their rows refer to."""
     chosen = {entity.name for entity in manifest.chosen(request.only)}
-    while request.with_parents and (added := _parents(manifest, facts, chosen) - chosen):
-        chosen |= added
-    return manifest.chosen(sorted(chosen))
-
-
-def _parents(manifest: Manifest, facts: Mapping[str, TableFacts], chosen: set[str]) -> set[str]:
-    """The entities that the chosen ones refer to, by the manifest or by a foreign key."""
     by_oid = {found.oid: name for name, found in facts.items()}
-    keys = [key for name in chosen & facts.keys() for key in facts[name].foreign_keys]
-    by_foreign_key = {by_oid[oid] for key in keys for oid in key.targets & by_oid.keys()}
-    return by_foreign_key | {entity.parent for entity in manifest.entities if entity.name in chosen and entity.parent}
+    before = set[str]()
+    while request.with_parents and chosen != before:
+        before = set(chosen)
+        chosen |= {entity.parent for entity in manifest.entities if entity.name in before and entity.parent}
+        keys = [key for name in before & facts.keys() for key in facts[name].foreign_keys]
+        chosen |= {by_oid[oid] for key in keys for oid in key.targets & by_oid.keys()}
+    return manifest.chosen(sorted(chosen))
 
 
 def _lock(session: LoadSession, tables: Sequence[TableName]) -> None:

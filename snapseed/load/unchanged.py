@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from psycopg import sql
-from psycopg.rows import dict_row
 
 from snapseed.load.plan.requirements import conflict_problems
 from snapseed.load.request import LoadRequest, Mode
 from snapseed.postgres import query
-from snapseed.postgres.catalog import find_tables, search_schemas
+from snapseed.postgres.catalog import find_tables, read_rows, search_schemas
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.facts import TableFacts, TableName
 from snapseed.postgres.fit import schema_problems, table_name
@@ -140,7 +139,5 @@ def _sample(connection: Connection, entity: EntityRecord, table: TableName, page
 
 def _facts(connection: Connection, table: TableName) -> dict[str, Any]:
     """What the catalogs and the statistics say about the table now."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        facts = cursor.execute(query("table_state"), {"table": table.identifier().as_string(connection)}).fetchone()
-    assert facts is not None
+    (facts,) = read_rows(connection, query("table_state"), table=table.identifier().as_string(connection))
     return facts

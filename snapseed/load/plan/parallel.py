@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate, groupby
 from uuid import UUID
@@ -17,7 +17,7 @@ from snapseed.load.plan import Bound, ParallelPlan, Share, Slice
 from snapseed.load.plan.indexes import keys_to_defer
 from snapseed.load.plan.table_set import TableSet
 from snapseed.load.request import Mode
-from snapseed.postgres.facts import ServerFacts, TableFacts
+from snapseed.postgres.facts import TableFacts
 from snapseed.postgres.partitions import PartitionFacts, TreeFacts
 from snapseed.snapshot.manifest import EntityRecord, FirstKey, KeyValue, PartFile
 from snapseed.snapshot.types import INTEGERS, Family
@@ -46,34 +46,27 @@ def choose_ways(load: TableSet) -> dict[str, Way]:
     for entity in prepared.entities:
         facts, tree = prepared.facts[entity.name], prepared.trees.get(entity.name)
         obstacle = next(_obstacles(entity, facts, tree, load), None)
-        if obstacle is None and tree is not None:
+        if tree is not None and obstacle is None:
             locks += (needed := sum(found.locks for found in tree.partitions))
-            if locks > tree.lock_room:
-                locks -= needed
-                obstacle = (
-                    f"the last transaction would take about {locks + needed:,} locks, and the server has room for"
-                    f" {tree.lock_room:,}: raise max_locks_per_transaction"
-                )
-        ways[entity.name] = (
-            (None, (f"filled over one connection: {obstacle}",))
-            if obstacle is not None or tree is None
-            else _in_parallel(entity, facts, tree, prepared.connections)
-        )
-    _require_room(ways, prepared.server)
-    return ways
-
-
-def _require_room(ways: Mapping[str, Way], server: ServerFacts | None) -> None:
-    """Raise `UsageError` if the server does not take as many connections as a table is filled over."""
+            if locks <= tree.lock_room:
+                ways[entity.name] = _in_parallel(entity, facts, tree, prepared.connections)
+                continue
+            obstacle = (
+                f"the last transaction would take about {locks:,} locks, and the server has room for"
+                f" {tree.lock_room:,}: raise max_locks_per_transaction"
+            )
+            locks -= needed
+        ways[entity.name] = None, (f"filled over one connection: {obstacle}",)
     wanted = max((parallel.connections for parallel, _ in ways.values() if parallel), default=1)
-    if server and wanted > max(1, server.connection_room):
+    if (server := prepared.server) and wanted > (most := max(1, server.connection_room)):
         raise UsageError(
             "the server has no room for so many connections",
             where=f"database {server.database}, role {server.role}",
             observed=f"room for {server.connection_room} more",
             expected=f"{wanted} to fill partitions over",
-            next_step=f"use --connections {max(1, server.connection_room)}, or raise max_connections on the server",
+            next_step=f"use --connections {most}, or raise max_connections on the server",
         )
+    return ways
 
 
 def _in_parallel(entity: EntityRecord, facts: TableFacts, tree: TreeFacts, connections: int) -> Way:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from snapseed.load.plan import Prepared, RowChanges
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
-from snapseed.postgres.facts import ForeignKeyFacts, TableFacts
+from snapseed.postgres.facts import TableFacts
 from snapseed.snapshot.manifest import EntityRecord
 
 
@@ -57,11 +57,6 @@ class TableSet:
             return frozenset({"INSERT", "UPDATE"})
         deletes = frozenset({"DELETE"}) if self.deletes_from(facts) else frozenset[str]()
         return self.changes.get(facts.oid, RowChanges()).commands | deletes
-
-    def is_later(self, key: ForeignKeyFacts, than: int) -> bool:
-        """Whether the table that `key` refers to is loaded after table `than`."""
-        order = list(self.tables)
-        return any(order.index(oid) > order.index(than) for oid in key.targets & self.tables.keys())
 
 
 def referenced_first(tables: Sequence[TableFacts]) -> list[TableFacts]:
