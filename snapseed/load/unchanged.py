@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from snapseed.load.plan.requirements import conflict_problems
 from snapseed.load.request import LoadRequest, Mode
 from snapseed.postgres import query
-from snapseed.postgres.catalog import find_tables, read_rows, search_schemas
+from snapseed.postgres.catalog import find_tables, search_schemas
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.facts import TableFacts, TableName
 from snapseed.postgres.fit import schema_problems, table_name
@@ -132,12 +133,13 @@ def _sample(connection: Connection, entity: EntityRecord, table: TableName, page
     part = sql.SQL("SELECT {} AS digest FROM {} WHERE {}")
     parts = [part.format(row_hash(entity.columns), table.rows(), condition) for condition in conditions]
     total = sql.SQL("SELECT count(*) || ' ' || coalesce(sum(digest), 0) FROM ({}) sampled")
-    row = connection.execute(total.format(sql.SQL(" UNION ALL ").join(parts))).fetchone()
-    assert row is not None
-    return str(row[0])
+    ((sample,),) = connection.execute(total.format(sql.SQL(" UNION ALL ").join(parts))).fetchall()
+    return str(sample)
 
 
 def _facts(connection: Connection, table: TableName) -> dict[str, Any]:
     """What the catalogs and the statistics say about the table now."""
-    (facts,) = read_rows(connection, query("table_state"), table=table.identifier().as_string(connection))
+    with connection.cursor(row_factory=dict_row) as cursor:
+        facts = cursor.execute(query("table_state"), {"table": table.identifier().as_string(connection)}).fetchone()
+    assert facts is not None
     return facts

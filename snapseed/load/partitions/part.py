@@ -103,6 +103,5 @@ def _carry_out(session: Session, task: StagePart, listener: Listener) -> StagedP
     if task.fingerprint:
         with phase(tell, "verifying"):
             held = table_fingerprint(session, task.table.entity, task.into)
-    row = session.execute("SELECT pg_current_xact_id()::xid::text").fetchone()
-    assert row is not None
-    return StagedPart(task.name, str(row[0]), copied, held, phase_seconds(events))
+    ((transaction,),) = session.execute("SELECT pg_current_xact_id()::xid::text").fetchall()
+    return StagedPart(task.name, str(transaction), copied, held, phase_seconds(events))

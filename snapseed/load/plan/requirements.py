@@ -107,7 +107,7 @@ def _require_parents(prepared: Prepared) -> None:
         if key.has_rows is False
         and key.is_checked
         and not key.targets.union(key.below) & loaded
-        and _has_children(prepared, entity, key)
+        and entity.rows > (0 if key.is_required else _rows_without(prepared, entity, key))
     ]
     if missing:
         others = ", ".join(dict.fromkeys(key.references_name for _, key in missing))
@@ -124,11 +124,10 @@ def _require_parents(prepared: Prepared) -> None:
         )
 
 
-def _has_children(prepared: Prepared, entity: EntityRecord, key: ForeignKeyFacts) -> bool:
-    """Whether a row has all columns of the key: with a NULL, it needs no parent."""
+def _rows_without(prepared: Prepared, entity: EntityRecord, key: ForeignKeyFacts) -> int:
+    """At most how many rows have a NULL in the key, and so need no parent."""
     seen = prepared.contents.get(entity.name, {})
-    nulls = sum(seen[name].nulls if name in seen else entity.rows for name in key.columns)
-    return entity.rows > (0 if key.is_required else nulls)
+    return sum(seen[name].nulls if name in seen else entity.rows for name in key.columns)
 
 
 def _table_problems(
