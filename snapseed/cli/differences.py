@@ -139,12 +139,7 @@ def _sides(call: Call, left: str | None, right: str | None) -> tuple[Side, Side]
             )
         return commit_side(call.project, first), commit_side(call.project, last or "HEAD")
     if right is None and left and not left.isidentifier() and left not in call.project.environments:
-        raise UsageError(
-            "without B, A is an environment",
-            observed=left,
-            expected=f"one of: {', '.join(call.project.environments)}",
-            next_step=f"name what to compare it with: snapseed diff {left} B",
-        )
+        raise UsageError("without B, A is an environment", observed=left, next_step=f"name B: snapseed diff {left} B")
     if left is None or right is None:
         environment = call.of(left).environment
         return snapshot_side(environment), database_side(call.project, environment)
@@ -194,9 +189,8 @@ def as_repaired(report: RepairReport) -> Iterator[str]:
     if report.load.dry_run:
         yield "dry run: nothing was changed"
     elif report.script:
-        script = shlex.quote(str(report.script))
         yield "nothing was changed"
-        yield f"next: snapseed db psql {report.load.environment} -X -f {script}, or psql with the URL of the database"
+        yield f"next: snapseed db psql {report.load.environment} -X -f {shlex.quote(str(report.script))}"
     else:
         rows = "1 row" if report.rows == 1 else f"{report.rows:,} rows"
         yield f"repaired {rows} in {report.load.seconds:.2f} s, verified before the commit"

@@ -76,12 +76,8 @@ class DatabaseSide:
                 yield {str(name).removeprefix("public."): _whole(connection, each) for name, each in facts.items()}
             else:
                 facts = read_tables(connection, [table_name(record) for record in records])
-                found = {record.name: facts.get(table_name(record)) for record in records}
-                yield {
-                    record.name: entity_table(connection, record, table)
-                    for record in records
-                    if (table := found[record.name]) is not None and table.is_table
-                }
+                found = [(each, table) for each in records if (table := facts.get(table_name(each))) and table.is_table]
+                yield {record.name: entity_table(connection, record, table) for record, table in found}
 
 
 Side = SnapshotSide | DatabaseSide
