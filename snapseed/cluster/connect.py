@@ -72,6 +72,7 @@ def _versions(client: distributed.Client) -> dict[str, dict[str, str | None]]:
 
 @contextmanager
 def _reached(address: str) -> Iterator[distributed.Client]:
+    """The client of the scheduler at this address."""
     try:
         client = distributed.Client(address, timeout=_TIMEOUT, set_as_default=False)
     except (TypeError, ValueError) as exc:

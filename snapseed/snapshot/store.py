@@ -124,11 +124,15 @@ class Snapshot:
                         raise SnapshotError(summary, where=where, observed=problem, next_step=RESTORE)
 
     def _opened(self, file: PartFile, *, altered: bool = False, whole: bool = False) -> BinaryIO:
+        """A file of the length that the manifest says, unless it is known to be altered."""
         with readable(self.path(file)), ExitStack() as stack:
             try:
                 stream = stack.enter_context(self.place.open(file, whole=whole))
             except FileNotFoundError as exc:
-                if isinstance(self.place, Folder) or self._is_there_still(self.place):
+                if isinstance(self.place, Folder):
+                    raise
+                manifest = bytes(self.place.read(FILE_NAME)[0])
+                if decode(manifest, where=str(self.place)).identity == self.manifest.identity:
                     raise
                 summary = "another process has replaced the snapshot meanwhile"
                 raise StoreError(summary, where=str(self.place), next_step="run this again") from exc
@@ -136,10 +140,6 @@ class Snapshot:
                 raise ValueError(problem)
             stack.pop_all()
             return stream
-
-    def _is_there_still(self, place: Prefix) -> bool:
-        manifest = decode(bytes(place.read(FILE_NAME)[0]), where=f"{place}/{FILE_NAME}")
-        return manifest.identity == self.manifest.identity
 
     def batches(self, entity: EntityRecord, names: Sequence[str]) -> Generator[pa.RecordBatch]:
         """All rows of an entity with these of its columns, as `Part.batches` has them."""

@@ -53,6 +53,7 @@ class Prefix:
     name: str
 
     def __str__(self) -> str:
+        """Its URL."""
         return f"{self.store}/{self.name}"
 
     def where(self, file: StoredFile) -> str:
@@ -103,10 +104,11 @@ class Prefix:
 
     def keys(self, manifest: Manifest) -> set[str]:
         """The keys of all files of a manifest, those in lists too, which are read one at a time."""
-        return {self.key(file) for file in with_lists(manifest, self._read_list, where=str(self)).files}
 
-    def _read_list(self, listed: FileList) -> bytes:
-        return bytes(self.read(self.key(listed), {"range": (0, listed.bytes + 1)})[0])
+        def read(listed: FileList) -> bytes:
+            return bytes(self.read(self.key(listed), {"range": (0, listed.bytes + 1)})[0])
+
+        return {self.key(file) for file in with_lists(manifest, read, where=str(self)).files}
 
     def read(self, key: str, options: Any = None) -> tuple[memoryview, ObjectMeta, dict[str, str]]:  # noqa: ANN401
         """An object or a range of it, what the store says of it, and its attributes."""
@@ -190,6 +192,7 @@ class Prefix:
 
     @contextmanager
     def _client(self) -> Iterator[ObjectStore]:
+        """The client, whose failures become ours."""
         with translated(str(self)):
             yield client_of(self.store, self.name)
 
@@ -309,6 +312,7 @@ class PrefixStaging:
 
 
 def _local(kind: str, token: str) -> Path:
+    """The folder of a writer or worker on this machine."""
     return Path(tempfile.gettempdir(), f"snapseed-{kind}-{token}")
 
 

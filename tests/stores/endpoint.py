@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
@@ -23,9 +24,10 @@ KEYS = {"AWS_ACCESS_KEY_ID": "snapseed", "AWS_SECRET_ACCESS_KEY": "very-secret",
 _WEED = shutil.which("weed", path=str(Path(sys.executable).parent)) or "weed"
 
 
-@contextmanager
-def running_endpoint(folder: Path) -> Iterator[int]:
-    """The port of a server with its data in `folder`. It makes a bucket when something is put into it."""
+@pytest.fixture(scope="session")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a server for all tests of a process. It makes a bucket when something is put into it."""
+    folder = tmp_path_factory.mktemp("s3")
     identity = {"accessKey": KEYS["AWS_ACCESS_KEY_ID"], "secretKey": KEYS["AWS_SECRET_ACCESS_KEY"]}
     rights = ["Admin", "Read", "Write", "List"]
     config = folder / "s3.json"
