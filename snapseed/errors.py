@@ -160,3 +160,13 @@ def interruption(
     """The error for an interrupt, with the exit code of its signal."""
     kind = TerminatedError if isinstance(by, Terminated) else InterruptedByUserError
     return kind(summary, where=where, next_step=next_step)
+
+
+@contextmanager
+def extra(name: str, what: str) -> Iterator[None]:
+    """Import libraries of an extra. Raises `ConfigurationError` if one is missing: what needs it, and how to get it."""
+    try:
+        yield
+    except ModuleNotFoundError as exc:
+        observed, get = f"no package {exc.name}", f"pip install 'snapseed[{name}]'"
+        raise ConfigurationError(f"{what} not installed", observed=observed, next_step=get) from exc

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from snapseed.errors import ConfigurationError
+from snapseed.errors import ConfigurationError, extra
 
 Float32s = npt.NDArray[np.float32]
 
@@ -98,13 +98,7 @@ class OnnxEmbedder:
 
 
 def _libraries() -> tuple[Any, Any]:
-    try:
+    with extra("models", "the libraries that run a model are"):
         import onnxruntime  # noqa: PLC0415 - an extra
         import tokenizers  # noqa: PLC0415 - the same extra
-    except ImportError as exc:
-        raise ConfigurationError(
-            "the libraries that run a model are not installed",
-            expected="the packages onnxruntime and tokenizers",
-            next_step="pip install 'snapseed[models]'",
-        ) from exc
     return onnxruntime, tokenizers
