@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from snapseed.config import Environment
 from snapseed.config.store import Store
-from snapseed.errors import ManifestError, SnapshotError, StoreError, UsageError
+from snapseed.errors import ManifestError, SnapshotError, StoreError, extra
 from snapseed.snapshot.file_lists import with_lists
 from snapseed.snapshot.keys import moment
 from snapseed.snapshot.manifest import (
@@ -175,16 +175,12 @@ def part_path(entity: str, number: int | None = None) -> str:
 
 
 def place_of(store: Store | Path, name: str) -> Place:
-    """Where the snapshot `name` is, whether it exists or not. Raises `UsageError` without the client for a bucket."""
+    """Where the snapshot `name` is, whether it exists or not. Raises `ConfigurationError` without the extra for buckets."""
     store = Store(store) if isinstance(store, Path) else store
     if isinstance(store.place, Path):
         return Folder(store.place / name)
-    try:
+    with extra("stores", "the clients of object stores are"):
         from snapseed.snapshot.store_bucket import Prefix
-    except ImportError as exc:
-        raise UsageError(
-            "object stores need another package", where=str(store), next_step="pip install 'snapseed[stores]'"
-        ) from exc
     return Prefix(store, name)
 
 

@@ -26,8 +26,14 @@ _WEED = shutil.which("weed", path=str(Path(sys.executable).parent)) or "weed"
 
 @pytest.fixture(scope="session")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a server for all tests of a process. It makes a bucket when something is put into it."""
-    folder = tmp_path_factory.mktemp("s3")
+    """The port of a server for all tests of a process."""
+    with running_endpoint(tmp_path_factory.mktemp("s3")) as port:
+        yield port
+
+
+@contextmanager
+def running_endpoint(folder: Path) -> Iterator[int]:
+    """The port of a server with its data in `folder`. It makes a bucket when something is put into it."""
     identity = {"accessKey": KEYS["AWS_ACCESS_KEY_ID"], "secretKey": KEYS["AWS_SECRET_ACCESS_KEY"]}
     rights = ["Admin", "Read", "Write", "List"]
     config = folder / "s3.json"
