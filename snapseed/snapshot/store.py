@@ -175,7 +175,7 @@ def part_path(entity: str, number: int | None = None) -> str:
 
 
 def place_of(store: Store | Path, name: str) -> Place:
-    """Where the snapshot `name` is, whether it exists or not. Raises `ConfigurationError` without the extra for buckets."""
+    """Where the snapshot `name` is, or would be. Raises `ConfigurationError` for a bucket without the extra."""
     store = Store(store) if isinstance(store, Path) else store
     if isinstance(store.place, Path):
         return Folder(store.place / name)
