@@ -18,6 +18,7 @@ from snapseed.postgres import query
 from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Session, Target, for_program, require_session
 from snapseed.postgres.dump import UNFILLED, UNUSED, entries
+from snapseed.postgres.partitions import read_stages
 from snapseed.servers.postgres import EmbeddedPostgres
 from snapseed.snapshot.manifest import MOST_BYTES, SchemaFile
 from snapseed.snapshot.store import Staging
@@ -70,7 +71,7 @@ def dump_schema(session: Session, target: Target) -> tuple[bytes, tuple[str, ...
     require_session(session, target)
     (snapshot,) = session.execute("SELECT pg_export_snapshot()").fetchone() or ("",)
     program = find_pg_dump(session.info.server_version // 10_000)
-    excluded = [f"--exclude-schema={name}" for (name,) in session.execute(query("staging_schemas")).fetchall()]
+    excluded = [f"--exclude-schema={found.schema}" for found in read_stages(session)]
     options = [*_OPTIONS, *excluded, f"--snapshot={snapshot}", f"--lock-wait-timeout={target.lock_timeout}"]
     conninfo, variables = for_program(target, **session.place, options=f"{session.info.options} {_PINNED}")
     command = [program, *options, f"--dbname={conninfo}"]
