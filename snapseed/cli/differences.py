@@ -99,9 +99,8 @@ def diff(
         tolerance=tolerance,
         limit=0 if summary else limit or DiffRequest.limit,
     )
-    sides = _sides(call, left, right)
     with Meter(quiet=call.options.quiet) as meter:
-        report = compare(*sides, request, meter)
+        report = compare(*_sides(call, left, right), request, meter)
     if call.output in {"github", "html", "csv"}:
         render = {"github": as_markdown, "html": as_html, "csv": as_csv}[call.output]
         console.to_stdout(render(report).rstrip("\n"))
@@ -182,8 +181,7 @@ def as_repaired(report: RepairReport) -> Iterator[str]:
     if report.load.schema_created:
         yield "schema   created, because no table existed"
     if not counts:
-        checks = f"; {report.script} only checks that" if report.script else ""
-        yield f"nothing to repair: the tables hold the rows of the snapshot{checks}"
+        yield "nothing to repair: the tables hold the rows of the snapshot"
         return
     yield from table(["entity", "deleted", "updated", "inserted"], counts)
     if report.load.dry_run:

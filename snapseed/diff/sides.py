@@ -25,7 +25,6 @@ from snapseed.snapshot.store_folder import Folder
 from snapseed.snapshot.store_git import Revision, committed_in
 
 Tables = Mapping[str, Table]
-_DATABASES = ("postgresql", "postgres")
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def find_side(project: Project, text: str) -> Side:
     if (Path(text) / FILE_NAME).is_file():
         return SnapshotSide.of(opened_at(Folder(Path(text).resolve()), text))
     scheme, is_url, _ = text.partition("://")
-    if scheme in _DATABASES if is_url else "=" in text:
+    if scheme in {"postgresql", "postgres"} if is_url else "=" in text:
         return DatabaseSide(target_of(text, "the argument"))
     if is_url:
         address, mark, options = text.partition("?")
