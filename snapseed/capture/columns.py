@@ -40,10 +40,10 @@ def stored_columns(
     lost = {table.oid: {name for place, name in failed if place == str(table.name)} for table in tables}
     looks = []
     for table in tables:
-        columns, most = _stored(table), "ALL"
+        columns, most = [column for column in table.columns if not column.generated], "ALL"
         if not lost[table.oid]:
             may_look = samples and "USAGE" in table.privileges
-            columns = [each for each in columns if may_look and each.may_select and _is_array(each)]
+            columns = [each for each in columns if may_look and each.may_select and each.full_type.endswith("[]")]
             most = _SAMPLED_ROWS
         if found := {column.name: look for column in columns if (look := _look(column))}:
             looks.append((table, found, most))
@@ -59,7 +59,9 @@ def stored_columns(
 
 def _spelled(table: TableFacts, dimensions: Mapping[str, int | None]) -> Iterator[Column | Problem]:
     """The columns with their types: an array in as many dimensions, and text for what Arrow lacks."""
-    for column in _stored(table):
+    for column in table.columns:
+        if column.generated:
+            continue
         count = dimensions.get(column.name, 1)
         spelled = column.catalog_name if count is None else column.full_type + "[]" * (count - 1)
         try:
@@ -68,16 +70,6 @@ def _spelled(table: TableFacts, dimensions: Mapping[str, int | None]) -> Iterato
             yield Problem(f"{table.name}.{column.name} is {spelled}: {exc.summary}, expected {exc.expected}")
         else:
             yield Column(column.name, spelled)
-
-
-def _stored(table: TableFacts) -> list[ColumnFacts]:
-    """The columns whose values are in rows that COPY writes."""
-    return [column for column in table.columns if not column.generated]
-
-
-def _is_array(column: ColumnFacts) -> bool:
-    """Whether its values are arrays, by the type beneath a domain."""
-    return column.full_type.endswith("[]")
 
 
 def _dimensions(
@@ -112,7 +104,7 @@ def _look(column: ColumnFacts) -> sql.Composed | None:
         if condition := _BEYOND_ARROW.get((kind.element or kind).family):
             values = sql.SQL("{}" if kind.is_array else "ARRAY[{}]").format(name)
             beyond.append(sql.SQL("EXISTS (SELECT FROM unnest({}) AS e WHERE " + condition + ")").format(values))
-    if _is_array(column):
+    if column.full_type.endswith("[]"):
         beyond.append(sql.SQL(r"array_dims({}) !~ '^(\[1:[0-9]+\])+$'").format(name))
         dimensions = sql.SQL("array_ndims({})").format(name)
     look = "CASE WHEN bool_or({}) OR min({own}) <> max({own}) THEN NULL ELSE coalesce(max({own}), 1) END"

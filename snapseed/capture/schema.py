@@ -88,7 +88,10 @@ def dump_schema(session: Session, target: Target) -> tuple[bytes, tuple[str, ...
             next_step="\n".join(steps),
         )
     try:
-        text, left_out = _portable(done.stdout.decode(), _plain_extensions(session))
+        # The names by which a schema can use an extension, for extensions that it can only use by name.
+        found = read_rows(session, query("plain_extensions"))
+        plain = {row["name"]: frozenset(filter(None, row["members"])) for row in found}
+        text, left_out = _portable(done.stdout.decode(), plain)
         for row in read_rows(session, query("unfilled_views"), but=[]):
             create = f"CREATE MATERIALIZED VIEW {row['name']} AS\n"
             text = text.replace(f"\n\n{create}", f"\n\n{UNFILLED}{create}", 1)
@@ -100,12 +103,6 @@ def dump_schema(session: Session, target: Target) -> tuple[bytes, tuple[str, ...
             "the schema is too large", observed=f"{len(schema)} bytes", expected=f"{MOST_BYTES} or fewer"
         )
     return schema, left_out
-
-
-def _plain_extensions(session: Session) -> dict[str, frozenset[str]]:
-    """The names by which a schema can use an extension, for extensions that it can only use by name."""
-    found = read_rows(session, query("plain_extensions"))
-    return {row["name"]: frozenset(filter(None, row["members"])) for row in found}
 
 
 def _portable(dumped: str, plain: Mapping[str, frozenset[str]]) -> tuple[str, tuple[str, ...]]:
