@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -56,6 +57,24 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
     elif wanted.is_listed or " by " not in next(hints("text", wanted.name, wanted.others), ""):
         values = [value.rstrip() if family is Family.CHARACTER else value for value in found.common]
         yield _weighted(wanted, values, list(map(quoted, values)))
+
+
+def joint_draws(table: Table, draws: Mapping[str, Draw], names: Collection[str]) -> dict[str, Draw]:
+    """Draws for columns whose values come together in the source: they take theirs from the same combination."""
+    found: dict[str, Draw] = {}
+    free = {name for name in names if draws[name].shape and draws[name].is_whole and not draws[name].finish}
+    for columns, shares in (table.joint or {}).items():
+        chosen = [name for name in columns if name in free - found.keys()]
+        known = [{_as_text(value): value for value in draws[name].examples} | {None: None} for name in chosen]
+        weights: dict[tuple[str | None, ...], int] = defaultdict(int)
+        for row, share in shares.items():
+            texts = tuple(text for name, text in zip(columns, row, strict=True) if name in chosen)
+            if len(chosen) > 1 and all(text in values for text, values in zip(texts, known, strict=True)):
+                weights[texts] += max(1, round(share * _WEIGHTS))
+        for name, values, column in zip(chosen, known, zip(*weights, strict=True), strict=False):
+            code = coupled(chosen, [values[text] for text in column], [*weights.values()])
+            found[name] = replace(draws[name], code=code)
+    return found
 
 
 def coupled(names: Iterable[str], values: Sequence[object], weights: Sequence[int]) -> str:

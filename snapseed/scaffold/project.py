@@ -146,6 +146,8 @@ def _about_replaced(request: ScaffoldRequest, found: _Found) -> Iterator[str]:
     others = [table for table in filled if table.oid not in replaced]
     if blocking := [str(table) for table in others if any(key.target in replaced for key in table.foreign_keys)]:
         yield f"a load stops, unless --with-children empties those that refer to them: {', '.join(blocking)}"
+    if hidden := [str(table) for table in replaced.values() if table.joint is None]:
+        yield f"only their owner may read the extended statistics of these tables: {', '.join(hidden)}; not used"
     if unknown := [str(table) for table in replaced.values() if request.statistics and not table.statistics]:
         yield f"PostgreSQL has no statistics of these tables: {', '.join(unknown)}; ANALYZE them, and repeat this"
 

@@ -1,7 +1,8 @@
-"""PostgreSQL's statistics about columns: values only of numbers, times, Booleans, enums and codes; none personal."""
+"""PostgreSQL's own statistics about columns: values only of numbers, times, Booleans, enums and codes; none personal."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -16,9 +17,13 @@ from snapseed.postgres.connect import Connection
 from snapseed.postgres.facts import ColumnFacts, TableFacts
 from snapseed.snapshot.types import Family, parse_type
 
+# The most common combinations of the values of some columns, as text or NULL, each with its share of all rows.
+Joint = Mapping[tuple[str, ...], Mapping[tuple[str | None, ...], float]]
 _QUERIES = Path(__file__).parent / "queries"
 # The rows of a lookup have weights of their own if they are not more.
 _MOST_WEIGHTS = 120
+# Columns of more values have too many combinations.
+_MOST_JOINT = 50
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,21 @@ def read_statistics(connection: Connection, tables: Mapping[int, TableFacts]) ->
     for row in read_rows(connection, text, **columns, personal=PERSONAL_VALUES):
         known = {item.name: row[item.name] for item in fields(ColumnStatistics) if row[item.name] is not None}
         found.setdefault(row["oid"], {})[row["name"]] = ColumnStatistics(**known)
+    return found
+
+
+def read_joint(
+    connection: Connection, statistics: Mapping[int, Mapping[str, ColumnStatistics]]
+) -> dict[int, Joint | None]:
+    """What extended statistics say about columns whose values are known; None where this role may not read them."""
+    known = {
+        oid: {name: one.common for name, one in columns.items() if len(one.common) == one.distinct <= _MOST_JOINT}
+        for oid, columns in statistics.items()
+    }
+    found: dict[int, Joint | None] = {}
+    for row in read_rows(connection, query("joint_statistics", _QUERIES), known=json.dumps(known)):
+        shares = {row["names"]: {tuple(combined): share for combined, share in row["shares"] or ()}}
+        found[row["oid"]] = None if row["names"] is None else {**(found.get(row["oid"]) or {}), **shares}
     return found
 
 
