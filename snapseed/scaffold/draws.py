@@ -261,8 +261,8 @@ def names_of_rows(wanted: Wanted, count: int, key_length: int | None) -> Iterato
         names, codes = tuple(row[-1] for row in rows), tuple(code(row, wanted.length) for row in rows)
     is_code = wanted.is_key or suggests("code", wanted.name)
     # A description beside a name is another text.
-    named = "desc" in wanted.name and any(suggests("label", other) for other in wanted.others)
-    is_label = (suggests("label", wanted.name) and not named) or words_of(wanted.name) in {table, last}
+    is_other = "desc" in wanted.name and any(suggests("label", other) for other in wanted.others)
+    is_label = not is_other and (suggests("label", wanted.name) or words_of(wanted.name) in {table, last})
     values = (codes if is_code else names)[:count]
     if (is_code or is_label) and len(set(values)) == count:
         yield Draw(f"[{', '.join(map(quoted, values))}]", values, is_unique=True, is_whole=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from snapseed.generate.words import WORDS
 from snapseed.scaffold.arrange.sizes import STEPS, divided
@@ -28,7 +28,6 @@ _DIGITS = 4
 _MOST_DIGITS = 6
 # More digits than this have no room in 64 bits.
 _LARGEST = 10**18
-_MICROSECOND = timedelta(microseconds=1)
 # The coarsest of these of which all moments of a column are multiples is that of its draws; a moment of a long range
 # is rounded to one as well.
 _UNITS = {"1d": 86_400_000_000, "1h": 3_600_000_000, "1m": 60_000_000, "1s": 1_000_000}
@@ -59,15 +58,15 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
         yield _weighted(wanted, values, list(map(quoted, values)))
 
 
-def joint_draws(table: Table, draws: Mapping[str, Draw], names: Collection[str]) -> dict[str, Draw]:
+def joint_draws(table: Table, draws: Mapping[str, Draw], names: Iterable[str]) -> dict[str, Draw]:
     """Draws for columns whose values come together in the source: they take theirs from the same combination."""
     found: dict[str, Draw] = {}
     free = {name for name in names if draws[name].shape and draws[name].is_whole and not draws[name].finish}
-    for columns, shares in (table.joint or {}).items():
+    for columns, shares in chain.from_iterable(known.joint for known in table.statistics.values()):
         chosen = [name for name in columns if name in free - found.keys()]
         known = [{_as_text(value): value for value in draws[name].examples} | {None: None} for name in chosen]
         weights: dict[tuple[str | None, ...], int] = defaultdict(int)
-        for row, share in shares.items():
+        for row, share in shares:
             texts = tuple(text for name, text in zip(columns, row, strict=True) if name in chosen)
             if len(chosen) > 1 and all(text in values for text, values in zip(texts, known, strict=True)):
                 weights[texts] += max(1, round(share * _WEIGHTS))
@@ -85,11 +84,10 @@ def coupled(names: Iterable[str], values: Sequence[object], weights: Sequence[in
 
 def weights_of(table: Table, states: Mapping[str, Sequence[object]]) -> list[int]:
     """How often each row of states is, in thousandths, by the known column with the most states; empty if none is."""
-    known_names = states.keys() & table.statistics.keys()
-    if not known_names:
+    names = sorted(states.keys() & table.statistics.keys(), key=lambda name: len({*states[name]}))
+    if not names:
         return []
-    name = max(sorted(known_names), key=lambda name: len({*states[name]}))
-    known = table.statistics[name]
+    name, known = names[-1], table.statistics[names[-1]]
     texts, shares = [_as_text(value) for value in states[name]], {None: known.null_share, DRAWN: 1 - known.null_share}
     shares |= dict(zip(map(str.rstrip, known.common), known.shares, strict=False))
     return [max(1, round(shares.get(text, 0) / texts.count(text) * _WEIGHTS)) for text in texts]
@@ -166,7 +164,7 @@ def _shaped(wanted: Wanted, *, is_moment: bool) -> Iterator[Draw]:
 
 def _moments(wanted: Wanted, ends: Sequence[int], unit: str | None) -> Draw:
     """Moments at the rank of those that come before them in the row, so that the order is that of the source."""
-    moments = [EPOCH + end * _MICROSECOND for end in ends]
+    moments = [EPOCH + timedelta(microseconds=end) for end in ends]
     texts = [moment.isoformat()[: -len("+00:00")].removesuffix("T00:00:00") for moment in moments]
     least = ""
     if wanted.after is not None:
@@ -221,4 +219,4 @@ def _in_units(wanted: Wanted, draw: Draw, digits: int) -> Draw:
 def _moment(text: str) -> int:
     """Microseconds since 1970, in UTC."""
     moment = datetime.fromisoformat(text)
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // _MICROSECOND
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // timedelta(microseconds=1)

@@ -42,8 +42,6 @@ _MOST_DIGITS = 6
 # The row number plus this may satisfy a check that the row number itself does not.
 _FURTHER = 1_000
 _USUAL_DAYS = (-730, 0)
-_YEAR = timedelta(days=365)
-_TEXTS = {"citext", "name"}
 # Decimals are drawn as 64-bit integers of their last digit.
 _LARGEST = Decimal(10**12)
 # The same number for every row.
@@ -71,7 +69,7 @@ def draws_of(wanted: Wanted) -> Iterator[Draw]:
         if len(labels) > 2:  # noqa: PLR2004
             yield from (choice(wanted, tuple(one for one in labels if one != label)) for label in labels)
         yield from map(constant, labels)
-    elif kind.family in {Family.TEXT, Family.CHARACTER} or kind.base.rpartition(".")[2] in _TEXTS:
+    elif kind.family in {Family.TEXT, Family.CHARACTER} or kind.base.rpartition(".")[2] in {"citext", "name"}:
         yield from text_draws(wanted)
     elif kind.family in _BY_FAMILY:
         yield from _BY_FAMILY[kind.family](wanted)
@@ -201,9 +199,9 @@ def _span(wanted: Wanted) -> tuple[tuple[str, datetime], tuple[str, datetime]]:
     if high is not None and (high < last[1] or (low is not None and low > last[1])):
         last = _moment_code(high), high
     if first[1] > last[1] and high is not None:
-        first = f"{last[0]} - timedelta(days=365)", high - _YEAR
+        first = f"{last[0]} - timedelta(days=365)", high - timedelta(days=365)
     elif first[1] > last[1]:
-        last = f"{first[0]} + timedelta(days=365)", first[1] + _YEAR
+        last = f"{first[0]} + timedelta(days=365)", first[1] + timedelta(days=365)
     return first, last
 
 

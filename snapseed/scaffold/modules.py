@@ -44,7 +44,6 @@ class Scaffold:
     notes: Mapping[str, tuple[str, ...]]
     remarks: tuple[str, ...]
     next_steps: tuple[str, ...] = ()
-    tables: int = 0
 
 
 def generator_files(plan: ProjectPlan) -> dict[str, str]:

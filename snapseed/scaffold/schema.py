@@ -11,7 +11,7 @@ from snapseed.postgres import query
 from snapseed.postgres.catalog import read_rows, read_tables, search_schemas
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.facts import ColumnFacts, TableFacts, TableName
-from snapseed.scaffold.statistics import ColumnStatistics, Joint, read_joint, read_statistics
+from snapseed.scaffold.statistics import ColumnStatistics, read_statistics
 from snapseed.snapshot.types import ColumnType, parse_type
 
 _QUERIES = Path(__file__).parent / "queries"
@@ -79,7 +79,6 @@ class Table:
     `is_visible`: the search path finds it without its schema. `defaults` are those of ordinary columns. `partitions`
     are the conditions on the rows of its partitions, None where it is not partitioned. `rows` is PostgreSQL's estimate
     and `statistics` what it knows about columns: None and empty without ANALYZE, or if they are not to be used.
-    `joint` are the extended ones, None if this role may not read them.
     `unique_where` are the conditions of unique indexes that are not about all rows, by their columns.
     """
 
@@ -100,7 +99,6 @@ class Table:
     has_rows: bool = False
     rows: int | None = None
     statistics: Mapping[str, ColumnStatistics] = field(default_factory=dict)
-    joint: Joint | None = field(default_factory=dict)
     comment: str = ""
 
     def __str__(self) -> str:
@@ -150,9 +148,8 @@ def read_schema(connection: Connection, *, with_statistics: bool = True) -> tupl
             details[row.pop("oid")][name].append(row)
     filled = {oid: table for oid, table in facts.items() if table.has_rows and with_statistics}
     statistics = read_statistics(connection, filled)
-    joint = read_joint(connection, statistics)
     for row in found:
-        row |= {"statistics": statistics.get(row["oid"], {}), "joint": joint.get(row["oid"], {})}
+        row["statistics"] = statistics.get(row["oid"], {})
     return tuple(_table(row, facts[row["oid"]], **details[row["oid"]]) for row in found if row["oid"] in facts)
 
 

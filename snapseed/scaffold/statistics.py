@@ -1,8 +1,7 @@
-"""PostgreSQL's own statistics about columns: values only of numbers, times, Booleans, enums and codes; none personal."""
+"""PostgreSQL's statistics about columns: values only of numbers, times, Booleans, enums and codes; none personal."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -17,13 +16,9 @@ from snapseed.postgres.connect import Connection
 from snapseed.postgres.facts import ColumnFacts, TableFacts
 from snapseed.snapshot.types import Family, parse_type
 
-# The most common combinations of the values of some columns, as text or NULL, each with its share of all rows.
-Joint = Mapping[tuple[str, ...], Mapping[tuple[str | None, ...], float]]
 _QUERIES = Path(__file__).parent / "queries"
 # The rows of a lookup have weights of their own if they are not more.
 _MOST_WEIGHTS = 120
-# Columns of more values have too many combinations.
-_MOST_JOINT = 50
 
 
 @dataclass(frozen=True)
@@ -33,6 +28,7 @@ class ColumnStatistics:
     `distinct` counts its values, `shares` are those of the most common ones, of all rows. These are `common`, `bounds`
     divide all others into equal shares, as text; both are empty if nobody may know them. `sizes` divide arrays by their
     length, `correlation` is with the rows on disk, `until` the end of the day of the newest moment that has passed.
+    `joint` has columns and their common combinations with shares, unless this `is_hidden` from the role.
     """
 
     null_share: float = 0.0
@@ -44,6 +40,8 @@ class ColumnStatistics:
     bounds: tuple[str, ...] = ()
     sizes: tuple[float, ...] = ()
     until: datetime | None = None
+    joint: Sequence[tuple[list[str], list[tuple[list[str | None], float]]]] = ()
+    is_hidden: bool = False
 
     @property
     def all_shares(self) -> tuple[float, ...]:
@@ -79,21 +77,6 @@ def read_statistics(connection: Connection, tables: Mapping[int, TableFacts]) ->
     for row in read_rows(connection, text, **columns, personal=PERSONAL_VALUES):
         known = {item.name: row[item.name] for item in fields(ColumnStatistics) if row[item.name] is not None}
         found.setdefault(row["oid"], {})[row["name"]] = ColumnStatistics(**known)
-    return found
-
-
-def read_joint(
-    connection: Connection, statistics: Mapping[int, Mapping[str, ColumnStatistics]]
-) -> dict[int, Joint | None]:
-    """What extended statistics say about columns whose values are known; None where this role may not read them."""
-    known = {
-        oid: {name: one.common for name, one in columns.items() if len(one.common) == one.distinct <= _MOST_JOINT}
-        for oid, columns in statistics.items()
-    }
-    found: dict[int, Joint | None] = {}
-    for row in read_rows(connection, query("joint_statistics", _QUERIES), known=json.dumps(known)):
-        shares = {row["names"]: {tuple(combined): share for combined, share in row["shares"] or ()}}
-        found[row["oid"]] = None if row["names"] is None else {**(found.get(row["oid"]) or {}), **shares}
     return found
 
 

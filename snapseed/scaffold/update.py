@@ -85,9 +85,8 @@ def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Ta
         if missing := [f"{name} {listed}" for name, listed in lists if name not in _names([old])]:
             files["words.py"] = old + "".join(missing) if old else texts["words.py"]
     then = [*["git diff           # read what was added"] * bool(files), "snapseed generate", "snapseed load"]
-    done = "nothing to do: the project has all tables and columns of the database"
     return Scaffold(
-        heading="" if files or gone or remarks else done,
+        heading="" if files or gone or remarks else "nothing to do: the project has what the database has",
         files=files,
         notes={found.name: found.notes for found in fresh if found.notes and f"{found.name}.py" in files},
         remarks=tuple(remarks),
