@@ -78,8 +78,8 @@ def joint_draws(table: Table, draws: Mapping[str, Draw], names: Iterable[str]) -
 
 def coupled(names: Iterable[str], values: Sequence[object], weights: Sequence[int]) -> str:
     """Code that takes one of the values, from the same place for all columns with these names."""
-    how = f", {[*weights]}" if weights else ""
-    return f"rows.choice({quoted(', '.join(names))}, [{', '.join(map(literal, values))}]{how})"
+    shown = ", ".join(map(literal, values))
+    return f"rows.choice({quoted(', '.join(names))}, [{shown}]{f', {[*weights]}' * bool(weights)})"
 
 
 def weights_of(table: Table, states: Mapping[str, Sequence[object]]) -> list[int]:

@@ -239,8 +239,8 @@ def _moment_code(moment: datetime) -> str:
 
 def _booleans(wanted: Wanted) -> Iterator[Draw]:
     hint = next(hints("boolean", wanted.name), "0.2" if wanted.default is False else "0.5")
-    chance = "0.9" if wanted.default is True else hint
-    yield Draw(f"{wanted.rows}.chance({wanted.draw}, {chance})", (True, False), is_whole=True)
+    code = f"{wanted.rows}.chance({wanted.draw}, {'0.9' if wanted.default is True else hint})"
+    yield Draw(code, (True, False), is_whole=True)
     yield from map(constant, (True, False))
 
 

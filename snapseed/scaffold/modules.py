@@ -150,11 +150,10 @@ def _described(plan: EntityPlan, scale: int) -> str:
     if plan.rows is not None:
         if plan.rows.isdecimal():
             return "The same rows at every scale, for others to choose from."
-        share = float(plan.rows.removeprefix("scale(").removesuffix(")"))
         return (
             f"As many rows as in the source at --scale {scale}."
             if scale
-            else f"One row for {1 / share:.0f} of the scale."
+            else f"One row for {1 / float(plan.rows[6:-1]):.0f} of the scale."
         )
     return "As many rows as the scale says."
 
