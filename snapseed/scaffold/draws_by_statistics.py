@@ -22,12 +22,10 @@ from snapseed.snapshot.types import INTEGERS, Family
 
 # Columns of up to so many values, all of them known, choose among these; weights are in thousandths.
 _MOST_OPTIONS, _WEIGHTS = 50, 1_000
-# The ends of pieces of other distributions have so many digits: long ones are no row's own value.
-_DIGITS = 4
+_DIGITS = 4  # The ends of pieces of other distributions have so many digits: long ones are no row's own value
 # Numbers with more digits than this, zeros at the end not counted, are no codes, but perhaps somebody's number.
 _MOST_DIGITS = 6
-# More digits than this have no room in 64 bits.
-_LARGEST = 10**18
+_LARGEST = 10**18  # More digits than this have no room in 64 bits
 # The coarsest of these of which all moments of a column are multiples is that of its draws; a moment of a long range
 # is rounded to one as well.
 _UNITS = {"1d": 86_400_000_000, "1h": 3_600_000_000, "1m": 60_000_000, "1s": 1_000_000}

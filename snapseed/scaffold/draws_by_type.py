@@ -39,13 +39,10 @@ _HINTS = {
 }
 _USUAL_NUMBERS = (1, 1_000)
 _MOST_DIGITS = 6
-# The row number plus this may satisfy a check that the row number itself does not.
-_FURTHER = 1_000
+_FURTHER = 1_000  # The row number plus this may satisfy a check that the row number itself does not
 _USUAL_DAYS = (-730, 0)
-# Decimals are drawn as 64-bit integers of their last digit.
-_LARGEST = Decimal(10**12)
-# The same number for every row.
-_SAME = "pl.repeat({}, len(rows), eager=True)"
+_LARGEST = Decimal(10**12)  # Decimals are drawn as 64-bit integers of their last digit
+_SAME = "pl.repeat({}, len(rows), eager=True)"  # The same number for every row
 # Ranges from the row number to the next, so that no two overlap: the format of their ends, quotation marks, hours.
 _RANGES = {
     "daterange": ("%Y-%m-%d", "", 24),

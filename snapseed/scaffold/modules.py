@@ -17,8 +17,7 @@ from snapseed.scaffold.plan import EntityPlan, ProjectPlan, alias_of
 
 _SETTINGS = (Path(__file__).parent / "settings.toml").read_text(encoding="utf-8")
 _WIDTH = 100
-# Tools that sort imports break those that are longer, unless they are told otherwise.
-_IMPORT_WIDTH = 88
+_IMPORT_WIDTH = 88  # Tools that sort imports break those that are longer, unless they are told otherwise
 STANDARD = {"datetime": ("UTC", "date", "datetime", "timedelta"), "decimal": ("Decimal",)}
 # What code may need from elsewhere, apart from other entities.
 _OURS = ("Rows", "as_decimals", "entity", "exactly", "fan_out", "scale", "spread")

@@ -33,17 +33,16 @@ _HOW_TO_FILL = (
     "--keep-rows TABLE keeps the rows of one table",
     "--include-filled generates other rows for all of them",
 )
-# A function in a check may never return.
-_LONGEST_CHECK = "10s"
+_LONGEST_CHECK = "10s"  # A function in a check may never return
 
 
 @dataclass(frozen=True)
 class ScaffoldRequest:
     """A project for the tables of the database at `url`, which may contain `${NAME}`.
 
-    `keep_rows` names tables whose rows are kept as they are, `keep_small` keeps those of all small tables without
-    personal columns. Others that hold rows are left out, unless they are `include_filled`: then rows for them take
-    their shape from PostgreSQL's `statistics`. With a project to `update`, only what it lacks is made.
+    `keep_rows` names tables that keep their rows, with `keep_small` all small ones without personal columns do. Others
+    that hold rows are left out, unless `include_filled`: then rows for them take their shape from PostgreSQL's
+    `statistics`. With a project to `update`, only what it lacks is made.
     """
 
     url: str

@@ -17,8 +17,7 @@ from snapseed.postgres.facts import ColumnFacts, TableFacts
 from snapseed.snapshot.types import Family, parse_type
 
 _QUERIES = Path(__file__).parent / "queries"
-# The rows of a lookup have weights of their own if they are not more.
-_MOST_WEIGHTS = 120
+_MOST_WEIGHTS = 120  # The rows of a lookup have weights of their own if they are not more
 
 
 @dataclass(frozen=True)
@@ -51,10 +50,7 @@ class ColumnStatistics:
 
 
 def shares_of_keys(found: ColumnStatistics, keys: Sequence[str]) -> tuple[int, ...]:
-    """How often a foreign key refers to the rows with these keys, in thousandths; empty if it is not known.
-
-    If the values of the source may be known, by these, or at least in their order; if not, the most frequent one first.
-    """
+    """How often a foreign key refers to each of these keys, in thousandths: by value, by order, or most frequent first."""
     shares, count = found.all_shares, len(keys)
     if not found.shares or len(shares) > count or count > _MOST_WEIGHTS:
         return ()

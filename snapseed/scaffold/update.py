@@ -30,10 +30,7 @@ def tables_of(entities: Iterable[Entity | EntityPlan], tables: Sequence[Table]) 
 
 
 def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Table], plan: ProjectPlan) -> Scaffold:
-    """Compare the tables of a database with the entities of the project whose generators are in `folder`.
-
-    What is gone from the database comes first among the next steps, since only people can delete it.
-    """
+    """Compare tables with entities whose generators are in `folder`. What only people can delete comes first."""
     own, plans = tables_of(entities, tables), {entity.name: entity for entity in plan.entities}
     planned = {table.oid: plans[name] for name, table in tables_of(plan.entities, tables).items()}
     fresh = [found for oid, found in planned.items() if oid not in {table.oid for table in own.values()}]
