@@ -50,7 +50,7 @@ class ColumnStatistics:
 
 
 def shares_of_keys(found: ColumnStatistics, keys: Sequence[str]) -> tuple[int, ...]:
-    """How often a foreign key refers to each of these keys, in thousandths: by value, by order, or most frequent first."""
+    """How often a foreign key refers to each of these keys, in thousandths: by value, order, or most frequent first."""
     shares, count = found.all_shares, len(keys)
     if not found.shares or len(shares) > count or count > _MOST_WEIGHTS:
         return ()
