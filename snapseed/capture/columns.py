@@ -59,9 +59,7 @@ def stored_columns(
 
 def _spelled(table: TableFacts, dimensions: Mapping[str, int | None]) -> Iterator[Column | Problem]:
     """The columns with their types: an array in as many dimensions, and text for what Arrow lacks."""
-    for column in table.columns:
-        if column.generated:
-            continue
+    for column in (each for each in table.columns if not each.generated):
         count = dimensions.get(column.name, 1)
         spelled = column.catalog_name if count is None else column.full_type + "[]" * (count - 1)
         try:
