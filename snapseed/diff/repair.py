@@ -36,7 +36,7 @@ from snapseed.load.plan.tables import plan_load
 from snapseed.load.prepare import LoadSession, prepare, read_facts
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.load.snapshot import over_connection, transaction, without_queued
-from snapseed.load.unchanged import count_changes
+from snapseed.load.unchanged import table_state
 from snapseed.postgres import query
 from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.copy_out import UnstorableError
@@ -165,16 +165,18 @@ def _repair(session: LoadSession) -> Prepared:
         session.listener(plan)
         if not any(each.commands for each in prepared.changes.values()):
             return prepared
-        before = {table.entity.name: count_changes(connection, table.table) for table in plan.tables}
+        before = {table.entity.name: table_state(connection, table.entity, table.table, []) for table in plan.tables}
         with session.phase("changing rows"):
             change_rows(server, plan, prepared)
         with session.phase("verifying changes"):
             proved = {}
             for table in plan.tables:
                 # Nobody else writes: where the server counts our changes and no others, equal rows are equal still.
-                name, after = table.entity.name, count_changes(connection, table.table)
-                ours, count = prepared.changes[name].rows, before[name]
-                if count is not None and after == count + ours and (not ours or pairs[name].agrees):
+                # A TRUNCATE, which it does not count, leaves other files.
+                name, after = table.entity.name, table_state(connection, table.entity, table.table, [])
+                ours, count = prepared.changes[name].rows, before[name]["changes"]
+                is_ours = count is not None and after == before[name] | {"changes": count + ours}
+                if is_ours and (not ours or pairs[name].agrees):
                     proved[name] = table.entity.digest()
         verify_rows(session, plan, proved, {})
         record(session, prepared, plan, {})

@@ -101,12 +101,6 @@ def _holds(connection: Connection, entity: EntityRecord, table: TableName) -> bo
     return rows == (entity.rows,) and table_fingerprint(connection, entity, table) == entity.digest()
 
 
-def count_changes(connection: Connection, table: TableName) -> int | None:
-    """How many rows were ever inserted, updated or deleted, in partitions too; None if the server does not count."""
-    count: int | None = _facts(connection, table)["changes"]
-    return count
-
-
 def table_state(
     connection: Connection, entity: EntityRecord, table: TableName, pages: Sequence[int] | None = None
 ) -> dict[str, Any]:
