@@ -80,7 +80,11 @@ def _mistake(exc: Exception, message: str) -> UsageError:
     """An error of click's about the arguments, with the command or the option that was probably meant."""
     # Without a command, click's message is the help, which is shown anyway.
     message = "Missing command" if message.startswith("Usage: ") else message.partition(" (Possible options")[0]
-    summary, _, guess = message.replace("valid int range", "whole number").partition(". Did you mean ")
+    summary, _, guess = (
+        message.replace("valid int range", "whole number")
+        .replace("valid float range", "number")
+        .partition(". Did you mean ")
+    )
     meant = suggestion(getattr(exc, "option_name", ""), getattr(exc, "possibilities", None) or ())
     # It quotes arguments, and one of them may be a URL.
     return UsageError(redacted(summary), next_step=meant or (f"did you mean {guess}" if guess else None))

@@ -176,6 +176,7 @@ def _parameters(function: Callable[..., object]) -> list[Parameter]:
     """
 
     def of_typer(parameter: Parameter) -> Parameter:
+        """Turn `Annotated[type, help]` and `Annotated[type, metavar, help]` into an option of Typer's."""
         kind, *texts = get_args(parameter.annotation) or (parameter.annotation,)
         if not (texts and isinstance(texts[0], str)):
             return parameter
@@ -276,11 +277,13 @@ def in_project(*names: str, verbose: object = Verbose) -> Callable[[Callable[...
     leading = [parameter for parameter in shared if parameter.name == "environment"]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        """The command with the shared options in its signature, which Typer reads."""
         own = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in _parameters(command)[1:]]
         parameters = [*leading, *own, *shared[len(leading) :]]
 
         @functools.wraps(command)
         def wrapper(**values: Any) -> None:  # noqa: ANN401 - whatever Typer has parsed
+            """Find the project, run the command in it, and report its failure in the format that was asked for."""
             options = Options(**{parameter.name: values.pop(parameter.name) for parameter in shared})
             output: Format | DiffFormat = options.differences if "differences" in names else options.results
             if "checks" in names:

@@ -77,6 +77,7 @@ class OnnxEmbedder:
         return pl.Series(vectors, dtype=pl.Array(pl.Float32, self.dimensions))
 
     def _vectors(self, encoded: list[Any]) -> Float32s:
+        """The vectors of tokenized texts, each of length 1."""
         longest = max(1, *(len(one.ids) for one in encoded)) if encoded else 1
         given = {name: np.zeros((len(encoded), longest), np.int64) for name in _INPUTS}
         for row, one in enumerate(encoded):
@@ -98,6 +99,7 @@ class OnnxEmbedder:
 
 
 def _libraries() -> tuple[Any, Any]:
+    """The modules that run a model. Raises `ConfigurationError` without them."""
     try:
         import onnxruntime  # noqa: PLC0415 - an extra
         import tokenizers  # noqa: PLC0415 - the same extra

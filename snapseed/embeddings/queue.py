@@ -111,6 +111,7 @@ def _is_key(key: object) -> bool:
 
 
 def _leaves(template: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Each text in a template, with the path that leads to it."""
     if isinstance(template, str):
         yield path, template
     elif isinstance(template, Mapping):
@@ -122,6 +123,7 @@ def _leaves(template: object, path: tuple[str | int, ...] = ()) -> Iterator[tupl
 
 
 def _filled(template: object, known: Mapping[str, object]) -> object:
+    """The template with its names filled in. A text that is only a name becomes its value, whatever its type."""
     if isinstance(template, Mapping):
         return {name: _filled(value, known) for name, value in template.items()}
     if isinstance(template, list):

@@ -123,6 +123,7 @@ class _Crew:
         self._dying_since = math.inf
 
     def run(self, stopping: Callable[[], bool]) -> None:
+        """Keep as many workers running as asked for, until `stopping` or a failure that is no worker's own."""
         failure: SnapseedError | None = None
         try:
             for _ in range(self._options.concurrency):
@@ -143,6 +144,7 @@ class _Crew:
             raise failure
 
     def _start(self) -> None:
+        """Spawn a worker, with a pipe on which it tells its events."""
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(
@@ -168,6 +170,7 @@ class _Crew:
         return None
 
     def _ended(self, pipe: Pipe) -> SnapseedError | None:
+        """Replace a worker that died. Returns the failure once workers have only died for too long."""
         process = self._members.pop(pipe)
         pipe.close()
         process.join()

@@ -208,6 +208,7 @@ def fan_out(
     ends = cache(lambda mean: thresholds(skewed_weights(mean, maximum)))
 
     def count(bits: UInt64s, frame: pl.DataFrame) -> Int64s:
+        """How many children each parent has, drawn from the mean of its own value of `by`."""
         if by is None:
             return categories(bits, ends(means[None])).astype(np.int64)
         counts = np.full(len(bits), -1, dtype=np.int64)
@@ -312,6 +313,7 @@ class entity:  # noqa: N801 - written as a decorator
         )
 
     def _check_names(self, name: str, error: partial[GeneratorError]) -> None:
+        """Raise the error unless all names are ones that PostgreSQL and the file system take."""
         for identifier in [name, self.table or name, name if self.schema is None else self.schema, *self.columns]:
             if not is_identifier(identifier):
                 raise error("not a PostgreSQL identifier", observed=repr(identifier), expected=IDENTIFIER)
@@ -328,6 +330,7 @@ class entity:  # noqa: N801 - written as a decorator
 
 
 def _check_key(keys: tuple[str, ...], columns: Mapping[str, ColumnType], error: partial[GeneratorError]) -> None:
+    """Raise the error unless the key consists of different columns of types that keys may have."""
     if not keys or len(set(keys)) < len(keys):
         raise error("a key needs one column, or several different ones", observed=", ".join(keys) or "no column")
     for name in keys:

@@ -80,14 +80,17 @@ def _import(folder: Path, path: Path) -> ModuleType:
     except BaseException as exc:
         if isinstance(exc, GeneratorError) or is_from_outside(exc):
             raise
+        # Its own text would name the file and the line again, and not show the line.
+        said = f"{exc.msg}: {(exc.text or '').strip()}" if isinstance(exc, SyntaxError) else exc
         raise GeneratorError(
             f"the generator module {path.name} cannot be imported",
             where=where_it_failed(exc, folder),
-            observed=f"{type(exc).__name__}: {exc}",
+            observed=f"{type(exc).__name__}: {said}",
         ) from exc
 
 
 def _check(entity: Entity, entities: Mapping[str, Entity]) -> None:
+    """Raise `GeneratorError` unless the entity's name is its own, and its parameters name ancestors or lookups."""
     where = entity.function.__code__.co_filename
     if entities[entity.name] is not entity:
         raise GeneratorError(f"two entities are named {entity.name!r}", where=where)
@@ -107,6 +110,7 @@ def _check(entity: Entity, entities: Mapping[str, Entity]) -> None:
 
 
 def _check_lookups(entities: Mapping[str, Entity]) -> None:
+    """Raise `GeneratorError` if entities need each other's rows."""
     needs = {
         name: set(entity.parameters) - {ancestor.name for ancestor in entity.ancestors}
         for name, entity in entities.items()

@@ -83,6 +83,7 @@ def _comparable(keys: pa.Array) -> pa.Array:
 
 
 def _converted(entity: Entity, name: str, kind: ColumnType, series: pl.Series) -> pa.Array:
+    """A column as Arrow has it. Raises `GeneratorError` for values that its type cannot hold."""
     try:
         if series.dtype == pl.Object:  # polars would pass on the addresses of the objects
             raise ValueError("Python objects have no column type")  # noqa: TRY301
@@ -151,6 +152,7 @@ def _innermost(arrow: pa.DataType) -> pa.DataType:
 
 
 def _check_key(entity: Entity, table: pa.Table) -> None:
+    """Raise `GeneratorError` unless the keys have no NULL, ascend and do not repeat."""
     columns = [table.column(name).chunk(0) for name in entity.key_columns]
     columns = [
         # Spaces at the end of a `character` do not count.
@@ -188,6 +190,7 @@ def _is_rising(columns: list[pa.Array]) -> pa.Array:
 
 
 def _check_json(entity: Entity, name: str, texts: pa.Array) -> None:
+    """Raise `GeneratorError` unless the first texts are JSON as jsonb prints it."""
     for text in texts.slice(0, _JSON_SAMPLE).to_pylist():
         if text is None:
             continue

@@ -62,11 +62,13 @@ def _made_elsewhere(tasks: Tasks, told: Told, executor: Executor) -> Generator[t
 
 
 def _made_here(tasks: Tasks, told: Told, jobs: int) -> Generator[tuple[int, PartResult], None, None]:
+    """Make parts in this process, and in others as well once it turns out to take long."""
     rest, began, done = enumerate(tasks), time.monotonic(), 0
     others: _Others | None = None
     with ExitStack() as stack:
 
         def count(rows: int) -> None:
+            """Tell of rows, and start other processes if the rest would take this one too long."""
             nonlocal others, done
             told(rows)
             done += rows
@@ -154,6 +156,7 @@ class _Others:
                 self.advance()
 
     def _take(self) -> None:
+        """Wait for the oldest part. Raises `GeneratorError` if the process that made it died."""
         number, task, future = self._waiting.popleft()
         try:
             self._made.append((number, future.result()))

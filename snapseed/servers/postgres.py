@@ -133,6 +133,7 @@ class EmbeddedPostgres(ProjectServer):
         return True
 
     def _check_version(self) -> None:
+        """Raise `ConfigurationError` if another major version has made the data."""
         try:
             found = read_end(self.data_directory / "PG_VERSION").strip()
         except OSError:
@@ -148,6 +149,7 @@ class EmbeddedPostgres(ProjectServer):
             )
 
     def _prepare_data(self, account: Account, folder: int) -> None:
+        """Create the data if there is none, remove lock files of dead processes, and write the settings."""
         import psutil  # noqa: PLC0415 - see processes
 
         self._check_version()
@@ -213,6 +215,7 @@ class EmbeddedPostgres(ProjectServer):
         ]
 
     def _start_command(self) -> list[str]:
+        """The command that starts the server and returns when it is ready."""
         return [
             str(self.find_program().with_name("pg_ctl")),
             "start",

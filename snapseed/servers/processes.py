@@ -67,6 +67,7 @@ class ServerProcesses:
         return list(found)
 
     def _is_orphan(self, process: psutil.Process) -> bool:
+        """Whether it is our server, running in a data folder that was deleted."""
         try:
             if not self._is_named(process) or os.geteuid() not in {0, process.uids().effective}:
                 return False

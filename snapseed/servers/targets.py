@@ -172,6 +172,7 @@ def _is_local(host: str) -> bool:
 
 
 def _library() -> Any:  # noqa: ANN401 - a module
+    """The client for Redis. Raises `ConfigurationError` without it."""
     try:
         import redis  # noqa: PLC0415 - an extra
     except ImportError as exc:

@@ -121,6 +121,7 @@ def _grown(room: int, needed: int) -> int:
 
 
 def _sink(kind: ColumnType) -> Sink:
+    """What the core decodes a column of this type into, lists within lists included."""
     if kind.element is not None:
         sink = _sink(kind.element)
         for dimensions in range(1, kind.dimensions + 1):

@@ -163,6 +163,7 @@ def _source_contradictions(manifest: Manifest) -> Contradictions:
 
 
 def _entity_contradictions(entity: EntityRecord, names: list[str]) -> Contradictions:
+    """What an entity's record says that cannot be true, as place, observed and expected."""
     place = f"entity {entity.name!r}"
     columns = [column.name for column in entity.columns]
     for identifier in [entity.name, entity.table, *columns, *([] if entity.schema is None else [entity.schema])]:

@@ -207,6 +207,7 @@ def _is_vector(base: str) -> bool:
 
 
 def _scalar(base: str, modifiers: tuple[int, ...]) -> ColumnType:
+    """The type of single values. One that snapseed does not know has the form of text."""
     name = _name(base, modifiers)
     if base == "numeric" and modifiers:
         precision, scale = digits = (*modifiers, 0)[:2]

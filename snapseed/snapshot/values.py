@@ -151,6 +151,7 @@ def _record(column: pa.Array, kind: ColumnType, element_oid: int | None, *, trim
 
 
 def _scalar(column: pa.Array, form: Kind) -> ColumnBuffers:
+    """Where the core finds the values of a column without lists."""
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     if form is Kind.REAL and pa.types.is_float16(column.type):

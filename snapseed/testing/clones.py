@@ -145,6 +145,7 @@ def hold_snapshot_template(
     own = environment.changed(name=own_name, database=database, embeddings="snapshot", create_schema=not tables.create)
 
     def make() -> dict[str, str]:
+        """Create the tables, load the snapshot, and leave the database as clones should find it."""
         copy_database(server, source, name, SERVER_DEFAULT)
         if tables.create is not None:
             tables.create(server.url(name))
@@ -242,6 +243,7 @@ class Clones:
             self._thread.join()
 
     def _take(self) -> str:
+        """A clone that is ready, or one that is made now."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready or not (self._making or self._returned))
             if self._ready:
@@ -256,6 +258,7 @@ class Clones:
         return self.server.next_clone()
 
     def _work(self) -> None:
+        """The thread: make, renew and drop clones until it is closed. Its failures only cost speed."""
         try:
             with suppress(SnapseedError, psycopg.Error), another_connection(self.server) as server:
                 while self._step(server):
@@ -337,6 +340,7 @@ def _outlasting(server: Server, name: str) -> object:
 
 
 def _digest(files: Iterable[Path], folder: Path) -> str:
+    """A digest of the files' relative names and contents."""
     digest = hashlib.sha256()
     for path in files:
         try:

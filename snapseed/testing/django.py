@@ -34,6 +34,7 @@ class SnapshotRunner(DiscoverRunner):  # type: ignore[misc]
             raise CommandError(str(exc)) from exc
 
     def _from_template(self, options: dict[str, object]) -> object:
+        """Let Django create its databases from the template of the snapshot and its migrations."""
         project = find_project()
         name = self.environment or ("test" if "test" in project.environments else None)
         connection = connections[self.alias]
@@ -49,6 +50,7 @@ class SnapshotRunner(DiscoverRunner):  # type: ignore[misc]
             return super().setup_databases(**options)
 
     def _migrate(self, url: str) -> None:
+        """Run Django's migrations on the database of this URL."""
         connection = connections[self.alias]
         name = connection.settings_dict["NAME"]
         connection.close()
