@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from functools import partial
 
 import pyarrow.dataset as ds
 
-from benchmarks.measure import Findings, in_seconds, seconds, spreads_in_turns
+from benchmarks.measure import Findings, Table, in_seconds, seconds, spreads_in_turns
+from benchmarks.processes import PROGRAM, peak_memory
 from benchmarks.workspace import Workspace, project_of
 from snapseed.config import Environment, Project
 from snapseed.report.page import make_page
@@ -32,8 +34,21 @@ def measure_page(workspace: Workspace) -> Findings:
         (
             in_seconds(what, "reading the files once", page, read, 3),
             in_seconds(what, "fg-data-profiling, minimal", page, peer, 0.1, digits=3),
-        )
+        ),
+        (_memory(workspace),),
     )
+
+
+def _memory(workspace: Workspace) -> Table:
+    rows = []
+    for count in (workspace.rows(_ROWS) // 10, workspace.rows(_ROWS)):
+        snapshot = workspace.ten_columns(count)
+        project = project_of(snapshot).folder
+        with tempfile.TemporaryDirectory() as folder:
+            page = ("--snapshot", snapshot.manifest.name, "--output", f"{folder}/page.html", "--quiet")
+            peak = peak_memory(*PROGRAM, "report", "dev", "--project", str(project), *page)
+        rows.append((f"{10 * count:,}", *peak.cells))
+    return Table("Memory of a report", "The highest, by number of cells.", ("cells", "resident", "anonymous"), rows)
 
 
 def _page(project: Project, environment: Environment) -> None:

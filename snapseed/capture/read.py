@@ -100,7 +100,7 @@ def _read_elsewhere(reading: Reading, piece: Piece, session: Session, stop: thre
     """Read one piece of a table, on a machine from which the files have to be sent."""
     found = _read(reading, piece, lambda _rows, _bytes: None, session, stop)
     for file in found.files:
-        reading.staging.send(file)
+        reading.staging.put(file)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import shlex
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
@@ -58,7 +59,9 @@ def diff(
     tolerance: Annotated[
         float, typer.Option(min=0, metavar="NUMBER", help="Floats that differ by no more than this are equal.")
     ] = 0.0,
-    limit: Annotated[int, typer.Option(min=1, help="Rows of each kind to show per entity.")] = 20,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Rows of each kind to show per entity (default: 20).")
+    ] = None,
     summary: Annotated[bool, "Show only how many rows differ, and in which columns."] = False,
     repair: Annotated[bool, "Change the rows that differ, so that the database holds the snapshot of A again."] = False,
     dry_run: Annotated[bool, "With --repair: count the rows to change; change nothing."] = False,
@@ -71,13 +74,15 @@ def diff(
     Without B: between the snapshot of an environment and its database.
     """
     if repair:
-        others = right, columns, where_key, tolerance, summary, call.output not in {"text", "json"}, dry_run and script
-        if any(others):
+        others: dict[str, object] = {"B": right, "--columns": columns, "--where-key": where_key, "--limit": limit}
+        others |= {"--tolerance": tolerance, "--summary": summary, "--dry-run with --script": dry_run and script}
+        others[f"--format {call.output}"] = call.output not in {"text", "json"}
+        if wrong := [name for name, value in others.items() if value]:
             raise UsageError(
-                "--repair makes the database of one environment equal to its snapshot",
-                expected="no B, --columns, --where-key, --tolerance or --summary, --format text or json, and at most"
-                " one of --dry-run and --script",
-                next_step="choose tables with --only",
+                "--repair makes the database of one environment equal to its snapshot, or writes a script that does",
+                observed=", ".join(wrong),
+                expected="one environment; --only to choose entities; --dry-run or --script FILE",
+                next_step=" ".join(filter(None, ["snapseed diff", left, "--repair"])),
             )
         _repair(call.of(left), only, dry_run=dry_run, script=script)
         return
@@ -90,7 +95,7 @@ def diff(
         columns=entity_names(columns),
         keys=tuple(where_key or ()),
         tolerance=tolerance,
-        limit=0 if summary else limit,
+        limit=0 if summary else limit or DiffRequest.limit,
     )
     sides = _sides(call, left, right)
     with Meter(quiet=call.options.quiet) as meter:
@@ -103,6 +108,8 @@ def diff(
         is_database = right is None and ".." not in (left or "")
         if is_database and not all(entity.agrees for entity in report.entities):
             lines.append(f"next: snapseed diff {call.of(left).environment.name} --repair --dry-run")
+        elif is_database and not report.entities:
+            lines.append(f"next: snapseed load {call.of(left).environment.name}")
         call.show(lines, document(report))
     raise typer.Exit(0 if report.agrees else 1)
 
@@ -129,6 +136,13 @@ def _sides(call: Call, left: str | None, right: str | None) -> tuple[Side, Side]
                 next_step=f"snapseed diff {first}..{last.removeprefix('.')}",
             )
         return commit_side(call.project, first), commit_side(call.project, last or "HEAD")
+    if right is None and left and not left.isidentifier() and left not in call.project.environments:
+        raise UsageError(
+            "without B, A is an environment",
+            observed=left,
+            expected=f"one of: {', '.join(call.project.environments)}",
+            next_step=f"name what to compare it with: snapseed diff {left} B",
+        )
     if left is None or right is None:
         environment = call.of(left).environment
         return snapshot_side(environment), database_side(call.project, environment)
@@ -166,19 +180,24 @@ def as_text(report: DiffReport) -> Iterator[str]:
 
 def as_repaired(report: RepairReport) -> Iterator[str]:
     """What a repair has changed, or would change."""
-    yield from wrapped(f"target   {report.target} ({report.source})", " " * 9)
+    yield from wrapped(f"target   {report.load.target} ({report.load.source})", " " * 9)
     counts = [[each.entity, each.deleted, each.updated, each.inserted] for each in report.entities]
+    if report.load.schema_created:
+        yield "schema   created, because no table existed"
     if not counts:
-        yield "nothing to repair: the tables hold the rows of the snapshot"
+        checks = f"; {report.script} only checks that" if report.script else ""
+        yield f"nothing to repair: the tables hold the rows of the snapshot{checks}"
         return
     yield from table(["entity", "deleted", "updated", "inserted"], counts)
-    if report.dry_run:
+    if report.load.dry_run:
         yield "dry run: nothing was changed"
     elif report.script:
-        yield f"nothing was changed; to repair, run psql -X -f {report.script} with the URL of the database"
+        script = shlex.quote(str(report.script))
+        yield "nothing was changed"
+        yield f"next: snapseed db psql {report.load.environment} -X -f {script}, or psql with the URL of the database"
     else:
         rows = "1 row" if report.rows == 1 else f"{report.rows:,} rows"
-        yield f"repaired {rows} in {report.seconds:.2f} s, verified before the commit"
+        yield f"repaired {rows} in {report.load.seconds:.2f} s, verified before the commit"
 
 
 def _summary(report: DiffReport) -> Iterator[str]:
@@ -224,7 +243,8 @@ def as_markdown(report: DiffReport, most: int = _MOST_CHARACTERS) -> str:
     for each in different:
         counts = f"{each.removed_count:,} | {each.added_count:,} | {each.changed_count:,}"
         lines.append(f"| {cell(each.entity)} | {counts} | {cell(', '.join(each.columns))} |")
-    lines += ["", f"{len(report.entities) - len(different)} entities on both sides have the same rows."]
+    if same := len(report.entities) - len(different):
+        lines += ["", f"{same} {'entity has' if same == 1 else 'entities have'} the same rows on both sides."]
     room = most - sum(len(line) + 1 for line in lines)
     for each in different:
         rows = [f"| {' | '.join(cell(cut(_shown(value))) for value in values)} |" for values in each.cells()]

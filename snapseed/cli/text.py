@@ -217,7 +217,7 @@ def verified(report: VerifyReport, *, quiet: bool = False) -> Iterator[str]:
     if not report.agrees:
         yield "NOT verified: see the findings"
         if report.tables:
-            yield f"next: snapseed doctor {report.environment}"
+            yield f"next: snapseed {'doctor' if report.entities else 'load'} {report.environment}"
         if not all(entity.agrees for entity in report.entities):
             yield f"next: snapseed diff {report.environment} --summary"
     elif report.target:

@@ -13,8 +13,7 @@ import dask
 import distributed
 from distributed.utils import get_mp_context
 
-from snapseed.cluster.executor import ClusterExecutor
-from snapseed.cluster.versions import require_same_versions
+from snapseed.cluster.executor import ClusterExecutor, require_same_versions
 from snapseed.config import Project, Store
 from snapseed.errors import ServerError, UsageError, without_interrupts
 from snapseed.events import Listener, Note
@@ -42,8 +41,8 @@ def on_cluster(
 ) -> Iterator[ClusterExecutor]:
     """The executor of a cluster: that of the scheduler at this address, or `local`, of as many workers as `jobs`.
 
-    Raises `UsageError` if other machines would not see the snapshots or have other versions, `ServerError` if nobody
-    answers.
+    Raises `UsageError` for what is no address, or if other machines would not see the snapshots or have other
+    versions, `ServerError` if nobody answers.
     """
     if address != LOCAL and isinstance(store.place, Path):
         raise UsageError(
@@ -76,7 +75,15 @@ def _versions(client: distributed.Client) -> dict[str, dict[str, str | None]]:
 def _reached(address: str) -> Iterator[distributed.Client]:
     try:
         client = distributed.Client(address, timeout=_TIMEOUT, set_as_default=False)
-    except (OSError, ValueError) as exc:
+    except (TypeError, ValueError) as exc:
+        raise UsageError(
+            "this is no address of a scheduler",
+            where=address,
+            observed=str(exc),
+            expected="tcp://HOST:PORT; tls://HOST:PORT, with the certificates in Dask's configuration; local; none",
+            next_step="correct --cluster, or `cluster` in snapseed.toml",
+        ) from exc
+    except OSError as exc:
         raise ServerError(
             "the scheduler of the cluster does not answer",
             where=address,

@@ -6,11 +6,12 @@ import tempfile
 import threading
 import time
 import uuid
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -21,9 +22,8 @@ from distributed.client import FutureCancelledError, FuturesCancelledError
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
-from snapseed.cluster.versions import require_same_versions
 from snapseed.config import Project
-from snapseed.errors import ServerError, SnapseedError
+from snapseed.errors import ServerError, SnapseedError, UsageError
 from snapseed.events import Listener, Note, ignore
 from snapseed.generate.code import Code, own_versions
 
@@ -39,6 +39,8 @@ _ENDED = ("finished", "error", "cancelled")
 _TRIES = 5
 # What Dask raises once the scheduler does not know the tasks, or does not answer.
 _LOST = (FutureCancelledError, FuturesCancelledError, CommClosedError, TimeoutError)
+# More workers are counted, not named.
+_NAMED = 3
 _AGAIN = "run the same command again: it skips the parts that are complete"
 
 _P = ParamSpec("_P")
@@ -90,6 +92,8 @@ class ClusterExecutor(Executor):
         self._numbers = count()
         self._waiting: deque[tuple[Future[Any], _Call]] = deque()
         self._out: dict[Future[Any], tuple[_Call, distributed.Future[Any]]] = {}
+        # Results whose task has ended, though its worker may have died since.
+        self._ended: deque[Future[Any]] = deque()
         self._alone_since: float | None = None
         self._asked = time.monotonic()
         # A call was submitted, a task has ended, or the executor is shut down.
@@ -128,8 +132,8 @@ class ClusterExecutor(Executor):
             except Exception as exc:  # noqa: BLE001 - those who wait for a result raise it
                 for result in (*self._out, *(result for result, _ in self._waiting)):
                     result.set_exception(exc)
-                self._out.clear()
-                self._waiting.clear()
+                for calls in (self._out, self._ended, self._waiting):
+                    calls.clear()
 
     def _hand_out(self) -> None:
         waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
@@ -140,7 +144,11 @@ class ClusterExecutor(Executor):
         tasks = self.client.map(_carried_out, [self._code.name] * len(calls), calls, key=keys, pure=False)
         for (result, call), task in zip(waiting, tasks, strict=True):
             self._out[result] = call, task
-            task.add_done_callback(lambda _: self._changed.set())
+            task.add_done_callback(partial(self._end, result))
+
+    def _end(self, result: Future[Any], _task: object = None) -> None:
+        self._ended.append(result)
+        self._changed.set()
 
     def _count_workers(self) -> None:
         self._asked = time.monotonic()
@@ -161,9 +169,11 @@ class ClusterExecutor(Executor):
 
     def _take(self) -> None:
         """Set the results of calls that have ended."""
-        ended = [result for result, (_, task) in self._out.items() if task.status in _ENDED][:_FETCHED]
-        if len(ended) == _FETCHED:
+        some = [self._ended.popleft() for _ in range(min(len(self._ended), _FETCHED))]
+        if len(some) == _FETCHED:
             self._changed.set()
+        ended = [result for result in some if self._out[result][1].status in _ENDED]
+        self._ended.extend(set(some).difference(ended))
         try:
             self._fetch(ended)
         except Exception:  # noqa: BLE001 - it may be that of any of them
@@ -190,6 +200,7 @@ class ClusterExecutor(Executor):
             except TimeoutError:
                 if any(task.status == "error" for task in tasks):
                     raise
+                self._ended.extend(results)
                 return
         for result, value in zip(results, values, strict=True):
             del self._out[result]
@@ -231,3 +242,25 @@ def _carried_out(plugin: str, call: _Call) -> object:
         if exc.where:
             exc.where = exc.where.replace(str(project.generators), str(code.project.generators))
         raise
+
+
+def require_same_versions(workers: Mapping[str, Mapping[str, str | None]], ours: Mapping[str, str]) -> None:
+    """Raise `UsageError` unless each worker, by its address, has all versions that are ours. It lists all others."""
+    others = defaultdict[tuple[str, str], list[str]](list)
+    for worker, versions in workers.items():
+        for name, version in ours.items():
+            if (theirs := versions.get(name) or "none") != version:
+                others[name, theirs].append(worker)
+    if others:
+        wrong = dict.fromkeys(name for name, _ in others)
+        raise UsageError(
+            "workers of the cluster have other versions than this machine",
+            observed="\n".join(f"{name} {version} on {_listed(found)}" for (name, version), found in others.items()),
+            expected=", ".join(f"{name} {ours[name]}" for name in wrong),
+            next_step="install these versions on the workers, or those of the workers here",
+        )
+
+
+def _listed(workers: list[str]) -> str:
+    more = len(workers) - _NAMED
+    return ", ".join(workers[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -61,8 +61,10 @@ class SchemaDifference:
     right: str | None
 
     def __str__(self) -> str:
-        left, right = (side or "nothing" for side in (self.left, self.right))
-        return f"{self.entity}: {self.what} is {left} on the left, {right} on the right"
+        if self.left and self.right:
+            return f"{self.entity}: {self.what} is {self.left} on the left, {self.right} on the right"
+        side = "left" if self.left else "right"
+        return f"{self.entity}: {self.what} is only on the {side} ({self.left or self.right})"
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
@@ -26,11 +26,11 @@ from snapseed.diff.sides import entity_table
 from snapseed.diff.statements import HASH, Rows, Script, Server, change_rows, is_keyed, stage, staged_columns
 from snapseed.diff.tables import SnapshotTable
 from snapseed.errors import SnapseedError, UsageError
-from snapseed.events import Advanced, Listener, ignore, phase, phase_seconds, recorded
+from snapseed.events import Advanced, Listener, ignore, phase, recorded
 from snapseed.load.encode import encode_text
-from snapseed.load.execute import record, set_sequences, verify_rows
+from snapseed.load.execute import new_load, record, set_sequences, verify_rows
 from snapseed.load.outcome import LoadReport, failed
-from snapseed.load.plan import LoadPlan, Prepared, RowChanges, TablePlan
+from snapseed.load.plan import Prepared, RowChanges, TablePlan
 from snapseed.load.plan.consent import require_consent
 from snapseed.load.plan.tables import plan_load
 from snapseed.load.prepare import LoadSession, prepare, read_facts
@@ -39,14 +39,13 @@ from snapseed.load.snapshot import over_connection, transaction, without_queued
 from snapseed.load.unchanged import count_changes
 from snapseed.postgres import query
 from snapseed.postgres.catalog import read_rows
-from snapseed.postgres.connect import Connection
 from snapseed.postgres.copy_out import UnstorableError
 from snapseed.postgres.facts import TableFacts
 from snapseed.postgres.locks import reading
+from snapseed.postgres.provenance import recorded_by_script
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.hashing import row_hashes
-from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import Snapshot, snapshot_of
 
 # More bytes of staged rows than these wait in a file.
@@ -83,21 +82,14 @@ class EntityRepair:
 
 @dataclass(frozen=True)
 class RepairReport:
-    """What a repair changed; with `dry_run` or a `script`, what it would change. Tables that agree are left out."""
+    """What a repair changed; with `dry_run` or a `script`, what it would change. Tables that agree are left out.
 
-    environment: str
-    target: str
-    source: str
-    manifest: Manifest
-    dry_run: bool
+    `load` tells of the target and of the phases, as after a load.
+    """
+
+    load: LoadReport
     script: Path | None
     entities: tuple[EntityRepair, ...]
-    phases: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def seconds(self) -> float:
-        """All phases together."""
-        return sum(self.phases.values())
 
     @property
     def rows(self) -> int:
@@ -114,27 +106,19 @@ def repair_snapshot(
     commit was lost. `UsageError` if the script cannot be written.
     """
     target, snapshot = resolve_target(project, environment), snapshot_of(environment)
-    manifest, settings = snapshot.manifest, LoadSettings()
-    asked = LoadRequest(only=request.only, mode=Mode.REPAIR, consent=request.consent)
-    asked, queued = without_queued(asked, project, environment, manifest)
+    is_dry = request.dry_run or request.script is not None
+    asked = LoadRequest(only=request.only, mode=Mode.REPAIR, consent=request.consent, dry_run=is_dry)
+    asked, queued = without_queued(asked, project, environment, snapshot.manifest)
+    what = project, environment, snapshot, target, asked, LoadSettings(), queued
     events, tell = recorded(listener)
-    if request.dry_run or request.script is not None:
+    report = LoadReport(environment.name, target.described, target.source, snapshot.manifest, request.dry_run)
+    if is_dry:
         with _file(request.script) as file, phase(tell, "comparing"), reading(target, "comparing", tell) as connection:
-            prepared = Prepared(manifest.chosen(asked.only), read_facts(connection, manifest.entities))
-            tables, script = plan_load(prepared, asked).tables, Script(connection, file)
-            script.begin(tables, f"make {target.described} equal to snapshot {manifest.name}")
-            prepared, _ = _compared(script, snapshot, prepared, tables, tell)
-            plan = plan_load(prepared, asked)
-            change_rows(script, plan, prepared)
-            script.verify(plan.tables)
-            set_sequences(script, plan, by_alter=False)
-            script.execute("COMMIT")
+            prepared = _write(LoadSession(*what, connection, tell, events), file)
     else:
-        report = LoadReport(environment.name, target.described, target.source, manifest, dry_run=False)
         try:
-            with over_connection(target, tell, "connecting") as (session, heard):
-                what = project, environment, snapshot, target, asked, settings, queued
-                prepared = _repair(LoadSession(*what, session, heard, events))
+            with over_connection(target, tell, "connecting") as (connection, heard):
+                prepared = _repair(LoadSession(*what, connection, heard, events))
         except (SnapseedError, KeyboardInterrupt) as exc:
             error = failed(exc, report.after(events), only=())
             raise error from (exc.__cause__ if error is exc else exc)
@@ -143,8 +127,28 @@ def repair_snapshot(
         for name, each in prepared.changes.items()
         if each.commands
     )
-    where = environment.name, target.described, target.source, manifest
-    return RepairReport(*where, request.dry_run, request.script, entities, phase_seconds(events))
+    return RepairReport(report.after(events), request.script, entities)
+
+
+def _write(session: LoadSession, file: IO[bytes]) -> Prepared:
+    """Write a script that does later what `_repair` does. Returns what was found."""
+    connection, request, manifest = session.connection, session.request, session.snapshot.manifest
+    environment, facts = session.environment.name, read_facts(connection, manifest.entities)
+    if not facts:
+        none, where = "none of the snapshot's tables exists", session.target.described
+        raise UsageError(none, where=where, next_step=f"run `snapseed load {environment}`")
+    prepared = Prepared(manifest.chosen(request.only), facts, capture=manifest.capture, environment=environment)
+    tables, script = plan_load(prepared, request).tables, Script(connection, file)
+    script.begin(tables, f"make {session.target.described} equal to snapshot {manifest.name}")
+    prepared, _ = _compared(script, session.snapshot, prepared, tables, session.listener)
+    plan = plan_load(prepared, request)
+    change_rows(script, plan, prepared)
+    script.verify(plan.tables)
+    for statement in recorded_by_script(connection, new_load(session, prepared, plan, {})):
+        script.execute(statement)
+    set_sequences(script, plan, by_alter=False)
+    script.execute("COMMIT")
+    return prepared
 
 
 def _repair(session: LoadSession) -> Prepared:
@@ -161,27 +165,22 @@ def _repair(session: LoadSession) -> Prepared:
         session.listener(plan)
         if not any(each.commands for each in prepared.changes.values()):
             return prepared
-        before = _counted(connection, plan)
+        before = {table.entity.name: count_changes(connection, table.table) for table in plan.tables}
         with session.phase("changing rows"):
             change_rows(server, plan, prepared)
-        after = _counted(connection, plan)
         with session.phase("verifying changes"):
             proved = {}
-            for entity in prepared.entities:
+            for table in plan.tables:
                 # Nobody else writes: where the server counts our changes and no others, equal rows are equal still.
-                ours, count = prepared.changes[entity.name].rows, before[entity.name]
-                if count is not None and after[entity.name] == count + ours and (not ours or pairs[entity.name].agrees):
-                    proved[entity.name] = entity.digest()
+                name, after = table.entity.name, count_changes(connection, table.table)
+                ours, count = prepared.changes[name].rows, before[name]
+                if count is not None and after == count + ours and (not ours or pairs[name].agrees):
+                    proved[name] = table.entity.digest()
         verify_rows(session, plan, proved, {})
         record(session, prepared, plan, {})
         with session.phase("setting sequences"):
             set_sequences(connection, plan, by_alter=False)
     return prepared
-
-
-def _counted(connection: Connection, plan: LoadPlan) -> dict[str, int | None]:
-    """How many rows were ever changed in the table of each entity."""
-    return {table.entity.name: count_changes(connection, table.table) for table in plan.tables}
 
 
 def _compared(

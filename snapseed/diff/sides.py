@@ -13,7 +13,7 @@ from snapseed.diff.tables import DatabaseTable, SnapshotTable, Table
 from snapseed.errors import UsageError
 from snapseed.events import Listener
 from snapseed.postgres.catalog import every_table, read_tables
-from snapseed.postgres.connect import Connection, Target
+from snapseed.postgres.connect import Connection, Target, target_of
 from snapseed.postgres.facts import ColumnFacts, TableFacts
 from snapseed.postgres.fit import column_problem, table_name, type_of
 from snapseed.postgres.locks import reading
@@ -58,18 +58,14 @@ class SnapshotSide:
 
 @dataclass(frozen=True)
 class DatabaseSide:
-    """The database of an environment."""
+    """A database: that of an environment, or another one."""
 
-    environment: Environment
     target: Target
 
     def __str__(self) -> str:
         return f"database {self.target.described} ({self.target.source})"
 
-    @property
-    def records(self) -> None:
-        """It does not say which entities it has: the other side does."""
-        return
+    records = None  # The other side says which entities there are.
 
     @contextmanager
     def tables(self, records: Sequence[EntityRecord] | None, listener: Listener) -> Iterator[Tables]:
@@ -102,7 +98,7 @@ def find_side(project: Project, text: str) -> Side:
         return SnapshotSide.of(opened_at(Folder(Path(text).resolve()), text))
     scheme, is_url, _ = text.partition("://")
     if scheme in _DATABASES if is_url else "=" in text:
-        return database_side(project, project.environment(None, {"database": text}))
+        return DatabaseSide(target_of(text, "the argument"))
     if is_url:
         address, mark, options = text.partition("?")
         place, _, name = address.rstrip("/").rpartition("/")
@@ -131,7 +127,7 @@ def find_side(project: Project, text: str) -> Side:
 
 def database_side(project: Project, environment: Environment) -> DatabaseSide:
     """The database of an environment."""
-    return DatabaseSide(environment, resolve_target(project, environment))
+    return DatabaseSide(resolve_target(project, environment))
 
 
 def commit_side(project: Project, commit: str) -> SnapshotSide:

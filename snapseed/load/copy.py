@@ -121,16 +121,18 @@ def stage_table(connection: Connection, table: TablePlan) -> sql.Identifier:
 def merge_rows(connection: Connection, table: TablePlan) -> None:
     """Insert the staged rows, and update existing rows with the same key that differ.
 
-    Rows are compared by their hashes, because some types (json, point) have no equality.
+    Rows are compared by their hashes, because some types (json, point) have no equality; not at all if the plan says
+    `updates_all`.
     """
     columns = table.entity.columns
     others = [sql.Identifier(column.name) for column in columns if column not in table.entity.key_columns]
     action: sql.Composable = sql.SQL("NOTHING")
     if others:
         assignments = sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(name) for name in others)
-        action = sql.SQL("UPDATE SET {} WHERE {} OPERATOR(pg_catalog.<>) {}").format(
-            assignments, row_hash(columns, "held"), row_hash(columns, "excluded")
+        differ = sql.SQL("{} OPERATOR(pg_catalog.<>) {}").format(
+            row_hash(columns, "held"), row_hash(columns, "excluded")
         )
+        action = sql.SQL("UPDATE SET {} WHERE {}").format(assignments, sql.SQL("true") if table.updates_all else differ)
     target, names, keys = table.table.identifier(), _columns(table), key_list(table.entity)
     query = sql.SQL("INSERT INTO {} AS held ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} ON CONFLICT ({}) DO {}")
     connection.execute(query.format(target, names, names, stage_of(table), keys, action))

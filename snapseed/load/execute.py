@@ -207,46 +207,46 @@ def _verify_table(
     return EntityResult(table.entity.name, str(table.table), expected, observed, time.monotonic() - started)
 
 
-def record(
-    session: LoadSession,
-    prepared: Prepared,
-    plan: LoadPlan,
-    staged: Mapping[str, StagedTable],
-) -> None:
+def record(session: LoadSession, prepared: Prepared, plan: LoadPlan, staged: Mapping[str, StagedTable]) -> None:
     """Write the row of `snapseed.loads`, with the state that `--if-changed` compares, and the times up to here."""
-    manifest, states = session.snapshot.manifest, dict[str, dict[str, object]]()
     with session.phase("recording"):
-        for table in plan.tables:
-            state = table_state(session.connection, table.entity, table.table)
-            # The server does not count rows that Citus keeps on other nodes.
-            counted = state["changes"] if prepared.facts[table.entity.name].citus is None else None
-            how = {"mode": str(plan.mode), "verified": session.request.verify, "parts": table.entity.part_digests()}
-            if found := staged.get(table.entity.name):
-                how["transactions"] = found.transactions
-            states[str(table.table)] = {**state, **how, "changes": counted}
-        if plan.mode is Mode.REPLACE and (queued := prepared.facts.get(session.queued or "")):
-            # The table that workers fill was emptied, so the rows that they put there are ours to replace.
-            states[str(queued.name)] = {"oid": queued.oid}
-        emptied = {str(child.table): child.rows for child in plan.children}
-        left = [str(table.table) for table in plan.left if not table.agrees]
-        # As text, because jsonb does not keep the order of the phases.
-        times = msgspec.json.encode(times_of(session.events)).decode()
-        mark = record_load(
-            session.connection,
-            NewLoad(
-                environment=session.environment.name,
-                snapshot=manifest.name,
-                identity=manifest.identity,
-                seed=None if manifest.seed is UNSET else manifest.seed,
-                scale=manifest.scale or None,
-                mode=str(plan.mode),
-                tables=tuple(states),
-                rows=plan.rows,
-                state={**states, "emptied": emptied, "left": left, "times": times},
-                version=importlib.metadata.version("snapseed"),
-            ),
-        )
+        mark = record_load(session.connection, new_load(session, prepared, plan, staged))
     session.listener(mark)
+
+
+def new_load(session: LoadSession, prepared: Prepared, plan: LoadPlan, staged: Mapping[str, StagedTable]) -> NewLoad:
+    """The record of a load. After a dry run, the changes are still to come: nobody knows on which pages."""
+    manifest, state = session.snapshot.manifest, dict[str, object]()
+    is_ahead = session.request.dry_run
+    for table in plan.tables:
+        held = table_state(session.connection, table.entity, table.table, [] if is_ahead else None)
+        # The server does not count rows that Citus keeps on other nodes.
+        counted = held["changes"] if prepared.facts[table.entity.name].citus is None else None
+        if is_ahead and counted is not None:
+            counted += prepared.changes[table.entity.name].rows
+        how = {"mode": str(plan.mode), "verified": session.request.verify, "parts": table.entity.part_digests()}
+        if found := staged.get(table.entity.name):
+            how["transactions"] = found.transactions
+        state[str(table.table)] = {**held, **how, "changes": counted}
+    if plan.mode is Mode.REPLACE and (queued := prepared.facts.get(session.queued or "")):
+        # The table that workers fill was emptied, so the rows that they put there are ours to replace.
+        state[str(queued.name)] = {"oid": queued.oid}
+    emptied = {str(child.table): child.rows for child in plan.children}
+    left = [str(table.table) for table in plan.left if not table.agrees]
+    # As text, because jsonb does not keep the order of the phases.
+    times = msgspec.json.encode(times_of(session.events)).decode()
+    return NewLoad(
+        environment=session.environment.name,
+        snapshot=manifest.name,
+        identity=manifest.identity,
+        seed=None if manifest.seed is UNSET else manifest.seed,
+        scale=manifest.scale or None,
+        mode=str(plan.mode),
+        tables=tuple(state),
+        rows=plan.rows,
+        state={**state, "emptied": emptied, "left": left, "times": times},
+        version=importlib.metadata.version("snapseed"),
+    )
 
 
 def set_sequences(connection: Statements, plan: LoadPlan, *, by_alter: bool) -> None:
@@ -279,8 +279,12 @@ def set_sequences(connection: Statements, plan: LoadPlan, *, by_alter: bool) -> 
             " FROM (SELECT {}(key)::int8 FROM ({}) AS keys (key)) AS last (key) WHERE key IS NOT NULL"
         ).format(*bounds, sql.Literal(step), extreme, union.join(keys))
         if not by_alter:
-            setval = sql.SQL("SELECT pg_catalog.setval({}, value) FROM ({}) AS last")
-            connection.execute(setval.format(sql.Literal(name), last))
+            # The catalog keeps the statement on this node: Citus would leave it to the node of the rows.
+            setval = sql.SQL(
+                "SELECT pg_catalog.setval(seqrelid::pg_catalog.regclass, value)"
+                " FROM ({}) AS last, pg_catalog.pg_sequence WHERE seqrelid = {}::pg_catalog.regclass"
+            )
+            connection.execute(setval.format(last, sql.Literal(name)))
         elif row := connection.execute(last).fetchone():
             restart = sql.SQL("ALTER SEQUENCE {} RESTART WITH {}")
             connection.execute(restart.format(sql.SQL(name), sql.Literal(int(row[0]))))

@@ -73,6 +73,8 @@ def prepare(session: LoadSession) -> Prepared:
         session.listener(Connected(identity.server))
         require_allowed(identity, session.target, environment, consent=request.consent)
         locks.set_limits(connection, environment)
+        # Citus changes nothing in a transaction that has read one of its tables over connections in parallel.
+        connection.execute(query("citus_mode"))
     with session.phase("waiting for another load"):
         locks.lock(connection)
     dropped: Sequence[TableName] = ()
@@ -89,8 +91,7 @@ def prepare(session: LoadSession) -> Prepared:
         missing = missing_privilege(connection)
         filled = {} if missing else filled_tables(connection)
         entities, facts, children, left = _read_catalogs(session, filled)
-        oids = [found.oid for found in facts.values()]
-        restoration = read_restoration(connection, manifest, request, oids, created)
+        restoration = read_restoration(connection, manifest, request, [*facts.values()], created)
         facts = {name: restoration.facts(found) for name, found in facts.items()}
         there = [entity for entity in entities if entity.name in facts]
         problems = _found_elsewhere(connection, [entity for entity in entities if entity.name not in facts])

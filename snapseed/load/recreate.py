@@ -11,7 +11,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from snapseed.config import Environment, Project
-from snapseed.errors import RefusedError, ServerError
+from snapseed.errors import RefusedError, ServerError, UsageError
 from snapseed.postgres import query
 from snapseed.postgres.catalog import every_table, read_tables
 from snapseed.postgres.connect import Connection, connected
@@ -32,8 +32,15 @@ def drop_contents(
     """Drop every schema with all that is in it, in the current transaction; `public` comes back empty.
 
     Returns the tables that are gone. The records of loads stay, and so does what is in no schema: settings and
-    privileges of the database, publications, foreign servers. Raises `RefusedError` as `drop_database` does.
+    privileges of the database, publications, foreign servers. Raises `RefusedError` as `drop_database` does, and
+    `UsageError` where Citus is.
     """
+    if connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'citus'").fetchone():
+        raise UsageError(
+            "the schemas of a database with Citus are not dropped: its extension and its list of nodes would go too",
+            where=str(identity),
+            next_step="drop the tables, or create the database and its extension on all nodes again",
+        )
     # Before anything is decided about their rows.
     tables = every_table(connection)
     lock_tables(connection, tables, exclusive=True)

@@ -50,7 +50,11 @@ class Restoration:
 
 
 def read_restoration(
-    connection: Connection, manifest: Manifest, request: LoadRequest, tables: Sequence[int], created: Schema | None
+    connection: Connection,
+    manifest: Manifest,
+    request: LoadRequest,
+    tables: Sequence[TableFacts],
+    created: Schema | None,
 ) -> Restoration:
     """What this load brings back, and what the schema `created`, if it was run just now, has left without data.
 
@@ -63,11 +67,14 @@ def read_restoration(
     of_entities = (entity.sequences for entity in manifest.entities if entity.sequences is not UNSET)
     positions = [*chain.from_iterable(of_entities), *manifest.capture.sequences]
     names = {"schemas": [found.schema for found in positions], "names": [found.name for found in positions]}
+    fixed = {(found.schema, found.name) for table in tables for found in table.sequences if not found.may_alter}
     own = [positions[row["number"] - 1] for row in read_rows(connection, query("own_sequences"), **names)]
+    own = [position for position in own if (position.schema, position.name) not in fixed]
+    oids = [table.oid for table in tables]
     unvalidated: dict[int, list[ConstraintFacts]] = {}
-    for row in read_rows(connection, query("unvalidated"), tables=list(tables)):
+    for row in read_rows(connection, query("unvalidated"), tables=oids):
         unvalidated.setdefault(row.pop("table"), []).append(ConstraintFacts(**row))
-    domains = read_rows(connection, query("unvalidated_domains"), tables=list(tables))
+    domains = read_rows(connection, query("unvalidated_domains"), tables=oids)
     drops, adds = ([row[action] for row in domains] for action in ("drop", "add"))
     return Restoration(own, unvalidated, drops, adds, views)
 

@@ -49,7 +49,7 @@ def why_to_load(
             continue
         identity, state = states.get(str(found), ("", None))
         if identity != manifest.identity or not isinstance(state, dict) or state.get("changes") is None:
-            return f"{found} was not last loaded from this snapshot"
+            return f"{found} was not last loaded from this snapshot, or nobody counts its changes"
         if state["mode"] not in {request.mode, Mode.REPLACE, Mode.REPAIR}:
             return f"{found} was last loaded with --mode {state['mode']}, so it may hold other rows too"
         if request.verify and not state.get("verified"):
@@ -96,7 +96,7 @@ def _holds(connection: Connection, entity: EntityRecord, table: TableName) -> bo
     """Whether a table that is not large holds exactly these rows."""
     if not 0 < entity.rows <= _MOST_COMPARED:
         return False
-    count = sql.SQL("SELECT count(*) FROM (SELECT FROM {} LIMIT {}) counted")
+    count = sql.SQL("SELECT count(*) FROM (SELECT 1 FROM {} LIMIT {}) counted")
     rows = connection.execute(count.format(table.rows(), entity.rows + 1)).fetchone()
     return rows == (entity.rows,) and table_fingerprint(connection, entity, table) == entity.digest()
 
@@ -109,7 +109,7 @@ def count_changes(connection: Connection, table: TableName) -> int | None:
 
 def table_state(
     connection: Connection, entity: EntityRecord, table: TableName, pages: Sequence[int] | None = None
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """The state of a table now.
 
     `pages` are the ones to sample, to compare with an earlier state.

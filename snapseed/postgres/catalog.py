@@ -60,7 +60,10 @@ def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[Tabl
         rows[row["of_table"]]["refuses"].append(row["command"])
     if read_rows(connection, b"SELECT FROM pg_class WHERE oid = to_regclass('pg_catalog.pg_dist_partition')"):
         for row in read_rows(connection, query("distributed"), oids=list(rows)):
-            rows[row["of_table"]] |= {"citus": row["citus"], "alone": False}
+            table = rows[row["of_table"]]
+            # Citus lets nobody alter the sequences of its tables.
+            sequences = [sequence | {"may_alter": False} for sequence in table["sequences"]]
+            table |= {"citus": row["citus"], "alone": False, "sequences": sequences}
     _add_definitions(connection, [index for row in rows.values() for index in row["indexes"]])
     others = [other for row in rows.values() for part in ("referenced_by", "foreign_keys") for other in row[part]]
     _look_for_rows(connection, [*rows.values(), *others])
@@ -91,7 +94,7 @@ def _look_for_rows(connection: Connection, tables: Sequence[dict[str, Any]]) -> 
         name = TableName(table["schema"], table["table"], alone=table["alone"])
         filled = [sql.SQL("{} IS NOT NULL").format(sql.Identifier(column)) for column in table["filled"]]
         where = sql.SQL(" AND ").join([sql.SQL("true"), *filled])
-        exists = sql.SQL("EXISTS (SELECT FROM {} WHERE {})").format(name.rows(), where)
+        exists = sql.SQL("EXISTS (SELECT 1 FROM {} WHERE {})").format(name.rows(), where)
         looks.append(exists if table["may_look"] else sql.SQL("NULL"))
     statement = sql.SQL("SELECT ARRAY[{}]::bool[]").format(sql.SQL(", ").join(looks))
     ((answers,),) = connection.execute(statement).fetchall()

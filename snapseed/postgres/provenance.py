@@ -6,11 +6,11 @@ are in their queue, so that a crash after COMMIT loses none. What another role c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from psycopg import sql
+from psycopg import ClientCursor, sql
 from psycopg.types.json import Jsonb
 
 from snapseed.errors import RefusedError
@@ -81,13 +81,26 @@ def record_load(connection: Connection, load: NewLoad) -> LoadMark:
     is_first = ensure_table(connection, "loads", query("create_loads"))
     if not _has_states(connection):
         connection.execute("ALTER TABLE snapseed.loads ADD COLUMN state jsonb")
-    values = {**vars(load), "tables": Jsonb(list(load.tables)), "state": Jsonb(load.state)}
-    (row,) = read_rows(connection, query("insert_load"), **values)
+    (row,) = read_rows(connection, query("insert_load"), **_values(load))
     if is_first:
         # With wal_level = minimal, what the transaction draws that creates the sequence is not logged, and the server
         # believes that 32 numbers were: after a crash it would give out the same ones again.
         connection.execute("SELECT setval(pg_get_serial_sequence('snapseed.loads', 'id'), %s)", [row["number"]])
     return LoadMark(**row)
+
+
+def recorded_by_script(connection: Connection, load: NewLoad) -> Iterator[bytes]:
+    """The statements that do so later, without parameters."""
+    if not has_table(connection, "loads"):
+        yield from (b"CREATE SCHEMA IF NOT EXISTS snapseed", query("create_loads"))
+    elif not _has_states(connection):
+        yield b"ALTER TABLE snapseed.loads ADD COLUMN state jsonb"
+    insert, _, _ = query("insert_load").decode().partition("\nRETURNING")
+    yield ClientCursor(connection).mogrify(insert, _values(load)).encode()
+
+
+def _values(load: NewLoad) -> dict[str, object]:
+    return {**vars(load), "tables": Jsonb(list(load.tables)), "state": Jsonb(load.state)}
 
 
 def is_recorded(connection: Connection, mark: LoadMark) -> bool:

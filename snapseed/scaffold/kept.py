@@ -132,7 +132,7 @@ def _amount(count: int) -> str:
 
 def _count(connection: Connection, table: Table, most: int) -> int:
     """The rows of a table, counted up to one more than `most`."""
-    rows = sql.SQL("SELECT count(*) FROM (SELECT FROM {} LIMIT {}) few")
+    rows = sql.SQL("SELECT count(*) FROM (SELECT 1 FROM {} LIMIT {}) few")
     (found,) = connection.execute(rows.format(sql.Identifier(table.schema, table.name), most + 1)).fetchone() or ()
     return int(str(found))
 

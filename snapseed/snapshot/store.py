@@ -288,7 +288,7 @@ class PruneReport:
 def prune_snapshot(store: Store, name: str, grace: float, *, dry_run: bool = False) -> PruneReport:
     """Remove what dead runs have left of a snapshot; nothing that is younger than `grace` seconds."""
     place = place_of(store, name)
-    everything, found = place.litter(timedelta(0)), place.litter(timedelta(seconds=grace))
+    found, left = place.litter(timedelta(seconds=grace))
     if not dry_run:
         place.remove(found)
-    return PruneReport(str(place), found, len(everything) - len(found), dry_run)
+    return PruneReport(str(place), found, left, dry_run)

@@ -13,7 +13,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -70,9 +70,9 @@ class Prefix:
 
     def version(self) -> ObjectMeta | None:
         """What the store says of the manifest, if there is one."""
-        with suppress(FileNotFoundError), self._translated():
+        with suppress(FileNotFoundError), self._client() as client:
             # Not HEAD, whose refusals have no reason.
-            return self._client().get(FILE_NAME).meta
+            return client.get(FILE_NAME).meta
         return None
 
     def open_manifest(self) -> BinaryIO:
@@ -110,36 +110,36 @@ class Prefix:
 
     def read(self, key: str, options: Any = None) -> tuple[memoryview, ObjectMeta, dict[str, str]]:  # noqa: ANN401
         """An object or a range of it, what the store says of it, and its attributes."""
-        with self._translated():
-            found = self._client().get(key, options=options)
+        with self._client() as client:
+            found = client.get(key, options=options)
             return memoryview(found.bytes()), found.meta, found.attributes
 
     def size(self, key: str) -> int:
         """The length of an object. Raises `OSError` and `StoreError`."""
-        with self._translated():
-            return self._client().head(key)["size"]
+        with self._client() as client:
+            return client.head(key)["size"]
 
     def put(self, key: str, data: bytes | Path, **options: Any) -> None:  # noqa: ANN401 - those of obstore
         """Store an object. Raises `SnapshotError` and `StoreError`."""
-        with self._translated():
-            self._client().put(key, data, chunk_size=8 << 20, max_concurrency=4, **options)
+        with self._client() as client:
+            client.put(key, data, chunk_size=8 << 20, max_concurrency=4, **options)
 
     def move(self, key: str, other: str) -> None:
         """Give an object another key; the store does it."""
-        with self._translated():
-            self._client().rename(key, other)
+        with self._client() as client:
+            client.rename(key, other)
 
     def remove(self, keys: Collection[str]) -> None:
         """Remove objects."""
         left = iter(sorted(keys))
         while some := list(islice(left, _REMOVED)):
-            with self._translated(), suppress(FileNotFoundError):
-                self._client().delete(some)
+            with self._client() as client, suppress(FileNotFoundError):
+                client.delete(some)
 
     def listed(self) -> Iterator[ObjectMeta]:
         """What the store says of each object below the prefix."""
-        with self._translated():
-            for page in self._client().list(chunk_size=1_000):
+        with self._client() as client:
+            for page in client.list(chunk_size=1_000):
                 yield from page
 
     def present(self) -> set[str]:
@@ -167,18 +167,18 @@ class Prefix:
             self.remove({key})
         return f"{self.store}: listed, read, written; {conditional}"
 
-    def litter(self, grace: timedelta) -> dict[str, int]:
-        """What no manifest names, with the size of each; nothing while a process may be writing."""
+    def litter(self, grace: timedelta) -> tuple[dict[str, int], int]:
+        """What no manifest names, with the size of each; while a process may be writing, only how many those are."""
         named = self.named()
-        others = [meta for meta in self.listed() if meta["path"] not in named]
-        is_over = _are_older([meta["last_modified"] for meta in others], grace)
-        return {meta["path"]: meta["size"] for meta in sorted(others, key=itemgetter("path"))} if is_over else {}
+        others = sorted((meta for meta in self.listed() if meta["path"] not in named), key=itemgetter("path"))
+        if _are_older([meta["last_modified"] for meta in others], grace):
+            return {meta["path"]: meta["size"] for meta in others}, 0
+        return {}, len(others)
 
-    def _client(self) -> ObjectStore:
-        return client_of(self.store, self.name)
-
-    def _translated(self) -> AbstractContextManager[None]:
-        return translated(str(self))
+    @contextmanager
+    def _client(self) -> Iterator[ObjectStore]:
+        with translated(str(self)):
+            yield client_of(self.store, self.name)
 
 
 @dataclass(frozen=True)
@@ -212,10 +212,6 @@ class PrefixStaging:
         require_loadable(path, file)
         self.prefix.put(self.prefix.key(file), path)
         path.unlink()
-
-    def send(self, file: StoredFile) -> None:
-        """Put a file of this machine, whose final path another one will know, as `place` does."""
-        self.put(file)
 
     def place(self, file: StoredFile, final: StoredFile) -> None:
         """Put a file under its final path: from the folder, or from where a worker has put it. Raises as `put` does."""

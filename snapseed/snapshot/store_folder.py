@@ -67,14 +67,14 @@ class Folder:
         """Where it is, in words."""
         return str(self.path)
 
-    def litter(self, _grace: timedelta) -> dict[str, int]:
+    def litter(self, _grace: timedelta) -> tuple[dict[str, int], int]:
         """What a dead run has left next to the snapshot, with its size. A lock says whether it is dead, not its age."""
         staging = _staging(self.path)
         if not is_folder(staging):
-            return {}
+            return {}, 0
         with locked(staging) as lock:
             sizes = [path.lstat().st_size for path in staging.rglob("*")]
-            return {} if lock is None else {staging.name: sum(sizes)}
+            return ({}, 0) if lock is None else ({staging.name: sum(sizes)}, 0)
 
     def remove(self, names: Collection[str]) -> None:
         """Remove litter, unless a process has begun to write there meanwhile."""
@@ -98,9 +98,6 @@ class FolderStaging:
     def put(self, file: StoredFile) -> None:
         """Take a file that was written into the folder. Raises `SnapshotError` for one that could not be loaded."""
         require_loadable(self.folder / file.path, file)
-
-    def send(self, file: StoredFile) -> None:
-        """Nothing: the folder is on this machine."""
 
     def place(self, file: StoredFile, final: StoredFile) -> None:
         """Take a file that was written under another path than its final one. Raises as `put` does."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from socketserver import BaseRequestHandler, TCPServer
 
 import dask
 import distributed
@@ -19,8 +20,8 @@ from distributed.core import Status
 
 from snapseed import LoadRequest, generate_snapshot, load_snapshot, open_snapshot, verify_snapshot
 from snapseed.cluster.connect import on_cluster
-from snapseed.cluster.executor import ClusterExecutor
-from snapseed.cluster.versions import require_same_versions
+from snapseed.cluster.executor import ClusterExecutor, require_same_versions
+from snapseed.config import Store
 from snapseed.errors import GeneratorError, ServerError, UsageError
 from snapseed.events import Advanced, Note, PhaseStarted, ignore
 from snapseed.generate.code import packed
@@ -181,6 +182,29 @@ def test_a_folder_is_refused_for_workers_elsewhere(tmp_path: Path) -> None:
     ):
         pass
     assert caught.value.where == str(tmp_path / "snapshots")
+
+
+@pytest.mark.parametrize("address", ["nonsense", "tcp://nonsense", "http://127.0.0.1:8786", "tls://127.0.0.1:1"])
+def test_what_is_no_address_is_a_wrong_option(tmp_path: Path, address: str) -> None:
+    """It cannot be reached later either, as the scheduler of a right address might be."""
+    project, store = write_project(tmp_path, _THINGS % '["a"]'), Store("s3://bucket")
+    with pytest.raises(UsageError) as caught, on_cluster(address, project, store, jobs=1, listener=ignore):
+        pass
+    assert caught.value.where == address
+
+
+def test_a_scheduler_that_does_not_answer_may_do_so_later(tmp_path: Path) -> None:
+    """What answers at this address hangs up at once."""
+    project, store = write_project(tmp_path, _THINGS % '["a"]'), Store("s3://bucket")
+    with TCPServer(("127.0.0.1", 0), BaseRequestHandler) as server, ThreadPoolExecutor(1) as pool:
+        pool.submit(server.serve_forever, poll_interval=0.01)
+        address = f"tcp://127.0.0.1:{server.server_address[1]}"
+        try:
+            with pytest.raises(ServerError) as caught, on_cluster(address, project, store, jobs=1, listener=ignore):
+                pass
+        finally:
+            server.shutdown()
+    assert caught.value.where == address
 
 
 def test_a_worker_dies_during_a_load(

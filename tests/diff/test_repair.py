@@ -16,7 +16,7 @@ from snapseed import LoadRequest, load_snapshot, verify_snapshot
 from snapseed.capture.request import CaptureRequest
 from snapseed.capture.snapshot import capture_snapshot
 from snapseed.diff.repair import RepairRequest, repair_snapshot
-from snapseed.errors import LoadError, RefusedError, SchemaError, SnapseedError, VerificationError
+from snapseed.errors import LoadError, RefusedError, SchemaError, SnapseedError, UsageError, VerificationError
 from snapseed.servers.postgres import EmbeddedPostgres
 from tests.conftest import PROJECTS, Sandbox, copied, new_database
 from tests.examples import FRESH
@@ -75,18 +75,21 @@ def test_rows_become_those_of_the_snapshot_whatever_hangs_on_them(
         before = contents(connection)
         for _, change in SHAPES:
             connection.execute(change.encode())
+        connection.execute("SELECT pg_stat_force_next_flush()")
+        environment = shapes.environment(snapshot="shapes")
         if by_script:
-            environment = shapes.environment(snapshot="shapes")
             repair_snapshot(shapes.project, environment, RepairRequest(script=tmp_path / "repair.sql"))
             by_psql(tmp_path / "repair.sql", shapes.url)
             assert verify_snapshot(shapes.project, environment).agrees
         else:
             repaired(shapes, snapshot="shapes")
+        # Neither leaves the next load anything to ask or to do.
+        assert load_snapshot(shapes.project, environment, LoadRequest(if_changed=True)).already_loaded
         after = contents(connection)
         # What records loads may be new, and sequences go on.
         assert set(before.pop("objects")) <= set(after["objects"])  # type: ignore[call-overload]
-        assert {name: after[name] for name in before if not name.endswith("_seq")} == {
-            name: rows for name, rows in before.items() if not name.endswith("_seq")
+        assert {name: after[name] for name in before if not name.endswith(("_seq", ".loads"))} == {
+            name: rows for name, rows in before.items() if not name.endswith(("_seq", ".loads"))
         }
         assert connection.execute("SELECT nextval('numbered_id_seq') > 9").fetchone() == (True,)
 
@@ -253,7 +256,9 @@ def test_a_script_fails_where_rows_have_changed_since(loaded: Sandbox, tmp_path:
         before = contents(connection)
         assert loaded.run("diff", "--repair", "--dry-run").returncode == 1
         assert loaded.run("diff", "--repair", "--script", script).returncode == 0
-        assert loaded.run("diff", "--repair", "--script", str(tmp_path / "none" / "x")).returncode == 2
+        for taken in (Path(script), tmp_path / "none" / "x"):
+            with pytest.raises(UsageError):
+                repair_snapshot(loaded.project, loaded.environment(), RepairRequest(script=taken))
         assert contents(connection) == before
         connection.execute("DELETE FROM notes WHERE id = 2")
         with pytest.raises(subprocess.CalledProcessError) as caught:
@@ -264,5 +269,7 @@ def test_a_script_fails_where_rows_have_changed_since(loaded: Sandbox, tmp_path:
     assert json.loads(done.stdout)["entities"] == [
         {"entity": "notes", "table": "public.notes", "deleted": 0, "updated": 0, "inserted": 2}
     ]
-    for wrong in (["dev", "dev", "--repair"], ["--repair", "--columns", "number"], ["--dry-run"]):
-        assert loaded.run("diff", *wrong).returncode == 2
+    wrong = ["dev", "--repair", "--columns", "number", "--limit", "3", "--dry-run", "--script", "x", "--format", "csv"]
+    refusal = loaded.run("diff", "dev", *wrong)
+    assert refusal.returncode == 2
+    assert all(option in refusal.stderr for option in ("B,", *wrong[2::2]))

@@ -7,12 +7,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from snapseed.errors import SnapshotError
 from snapseed.report.profile import ColumnProfile, profile
 from snapseed.snapshot.store import open_snapshot
-from tests.forged import forge, write_manifest
+from tests.forged import described, forge, write_manifest
 from tests.report.snapshots import ROWS, hostile_snapshot, values
 
 
@@ -43,6 +44,17 @@ def test_nulls_and_ends_are_those_of_all_rows(columns: dict[str, ColumnProfile])
     assert (columns["amount"].low, columns["amount"].high) == ("0", "99.9")
     assert (columns["made_at"].low, columns["made_at"].high) == ("2025-01-01", "2025-07-28")
     assert (columns["tags"].low, columns["tags"].high, columns["tags"].unit) == ("0", "3", "items")
+
+
+def test_files_without_statistics_and_with_many_pages_have_the_same_profile(tmp_path: Path) -> None:
+    """Writers differ in both, and some get the count of NULLs wrong if a column has several pages."""
+    here, texts = tmp_path / "snapshots/dev", pa.array([None, "x", None, "abc"])
+    table, types = pa.table({"id": pa.array(range(4)), "h": texts}), {"id": "bigint", "h": "text"}
+    here.mkdir(parents=True)
+    pq.write_table(table, here / "things.parquet", data_page_size=1, write_batch_size=1, write_statistics=False)
+    write_manifest(here, described(here, table, types))
+    found = profiled(tmp_path)["h"]
+    assert (found.nulls, found.distinct, found.low, found.high) == (2, 2, "1", "3")
 
 
 def test_few_distinct_values_are_counted_and_many_estimated(columns: dict[str, ColumnProfile]) -> None:

@@ -81,7 +81,7 @@ def count_orphans(connection: Connection, reference: Reference, keys: pl.DataFra
     step = Step(reference, is_down=True)
     filled = [sql.SQL("{} IS NOT NULL").format(sql.Identifier("end", name)) for name in reference.columns]
     statement = sql.SQL(
-        "SELECT pg_catalog.count(*) FROM {} JOIN {} ON {} WHERE {} AND NOT EXISTS (SELECT FROM {} WHERE {})"
+        "SELECT pg_catalog.count(*) FROM {} JOIN {} ON {} WHERE {} AND NOT EXISTS (SELECT 1 FROM {} WHERE {})"
     ).format(
         _batch(keys),
         _rows_of(reference.child, "end", reference),
@@ -107,7 +107,7 @@ def require_condition(
     No row is read. It is tried with and without parentheses: what closes ours, and opens another one, fits only with
     them, and what goes on after the condition only without.
     """
-    for context in ("SELECT FROM {1} WHERE ({0}) LIMIT 0", "SELECT FROM {1} WHERE {0} LIMIT 0"):
+    for context in ("SELECT 1 FROM {1} WHERE ({0}) LIMIT 0", "SELECT 1 FROM {1} WHERE {0} LIMIT 0"):
         _try(connection, sql.SQL(context).format(_raw(condition), table.facts.name.rows()), where, kind)
 
 
@@ -117,7 +117,7 @@ def require_reference(connection: Connection, reference: Reference) -> None:
         return
     if reference.where is not None:
         require_condition(connection, reference.child, reference.where, reference.declared_in, ConfigurationError)
-    statement = sql.SQL("SELECT FROM {} JOIN {} ON {} LIMIT 0").format(
+    statement = sql.SQL("SELECT 1 FROM {} JOIN {} ON {} LIMIT 0").format(
         _rows_of(reference.child, "end", reference),
         _rows_of(reference.parent, "start", None),
         _refers(Step(reference, is_down=True)),

@@ -229,7 +229,8 @@ class TablePlan(EmptiedTable):
     """What happens to a table that is loaded.
 
     Long values of `uncompressed` columns are stored as they are. `staged`: the rows go into a temporary table first,
-    and are merged from there. `postponed` are constraints that its rows may break, added after the rows are in.
+    and are merged from there; with `updates_all`, also over rows that are the same. `postponed` are constraints that
+    its rows may break, added after the rows are in.
     `defers`: some of its foreign keys are checked only then. `parallel` is there if the table is filled over several
     connections. COPY takes the rows of `slices`, or all. `not_compared` are columns that the snapshot lacks.
     """
@@ -249,6 +250,7 @@ class TablePlan(EmptiedTable):
     parallel: ParallelPlan | None = None
     slices: tuple[Slice, ...] | None = None
     not_compared: tuple[str, ...] = ()
+    updates_all: bool = False
 
     @property
     def rebuilt(self) -> list[str]:

@@ -123,6 +123,8 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet, way: Wa
         defers=bool(deferred),
         parallel=parallel,
         not_compared=not_compared(entity, facts),
+        # Citus refuses conditions with functions that are not IMMUTABLE, as those that print a value are.
+        updates_all=facts.citus is not None,
     )
 
 
@@ -152,9 +154,6 @@ def _choose_settings(prepared: Prepared) -> tuple[Setting, ...]:
     if prepared.compression == "lz4":
         reason = "compresses long values at a fraction of the cost of pglz; PostgreSQL reads both"
         settings.append(Setting("default_toast_compression", "lz4", reason))
-    if any(facts.citus for facts in prepared.facts.values()):
-        reason = "Citus refuses to change several of its tables in one transaction over connections in parallel"
-        settings.append(Setting("citus.multi_shard_modify_mode", "sequential", reason))
     return tuple(settings)
 
 

@@ -46,9 +46,9 @@ def test_tables_of_citus_are_known_by_its_catalog(shapes: Shapes) -> None:
 
 
 def test_the_plan_for_a_table_of_citus() -> None:
-    """No FREEZE, no DDL on indexes, no unlogged tables; changes to several tables one after the other."""
+    """No FREEZE, no DDL on indexes, no unlogged tables; and no condition when rows are merged."""
     found = replace(table(1, "a"), citus="distributed")
     plan = plan_of([entity("a", rows=10**6)], {"a": found}, LoadRequest(unlogged=True))
     (step,) = plan.tables
     assert (step.freeze, step.make_unlogged, step.rebuilt, step.parallel) == (False, False, [], None)
-    assert ("citus.multi_shard_modify_mode", "sequential") in {(found.name, found.value) for found in plan.settings}
+    assert step.updates_all
