@@ -145,6 +145,22 @@ def is_from_outside(exc: BaseException) -> bool:
 
 
 @contextmanager
+def needing(extra: str, *packages: str) -> Iterator[None]:
+    """Import packages of an extra. Raises `ConfigurationError` with the command that installs it if one is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").partition(".")[0] not in packages:
+            raise
+        raise ConfigurationError(
+            f"this needs the extra {extra!r}, which is not installed",
+            observed=f"no package {exc.name}",
+            expected=f"the packages {', '.join(packages)}",
+            next_step=f"pip install 'snapseed[{extra}]'",
+        ) from exc
+
+
+@contextmanager
 def without_interrupts() -> Iterator[None]:
     """Hold back Ctrl-C. It reaches the whole process group, and processes that are started inside never see it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -10,8 +10,7 @@ import json
 import os
 import secrets
 import shlex
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -25,7 +24,7 @@ from snapseed.cli.progress import Meter
 from snapseed.config import Project, find_project, interpolate, mask_secret, variable_of
 from snapseed.config.project import FILE_NAME
 from snapseed.config.settings import read_env_file, variable_with
-from snapseed.errors import ConfigurationError, SnapseedError, UsageError
+from snapseed.errors import SnapseedError, UsageError, needing
 from snapseed.redaction import redacted
 
 if TYPE_CHECKING:
@@ -92,28 +91,13 @@ def init(
             _write(folder, _files(name) | _files("git"))
             _show_next(folder, *_NEXT[name])
         else:
-            with _libraries_of_init():
+            with needing("init", "rstr", "sqlglot"):
                 from snapseed.scaffold.project import ScaffoldRequest, scaffold_project
             project = find_project(folder) if update else None
             request = ScaffoldRequest(
                 from_database, keep_rows or (), keep_small, include_filled, statistics=not no_statistics, update=project
             )
             _write_for_database(folder, scaffold_project(request), project)
-
-
-@contextmanager
-def _libraries_of_init() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as exc:
-        if exc.name not in {"rstr", "sqlglot"}:
-            raise
-        raise ConfigurationError(
-            "the libraries that read the checks of a database are not installed",
-            observed=f"no package {exc.name}",
-            expected="the packages rstr and sqlglot",
-            next_step="pip install 'snapseed[init]'",
-        ) from exc
 
 
 def _write_for_database(folder: Path, made: Scaffold, project: Project | None) -> None:

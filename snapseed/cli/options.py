@@ -23,7 +23,7 @@ from snapseed.cli import console
 from snapseed.cli.console import DiffFormat, Format, ResultFormat
 from snapseed.config import Environment, Project, find_project
 from snapseed.config.settings import unknown_variables
-from snapseed.errors import SnapseedError, UsageError
+from snapseed.errors import SnapseedError, UsageError, needing
 from snapseed.events import Listener
 
 if TYPE_CHECKING:
@@ -232,12 +232,8 @@ class Call:
         if address == "none" or jobs < (2 if shared_by else 1):
             yield None
             return
-        try:
+        with needing("cluster", "dask", "distributed"):
             from snapseed.cluster.connect import on_cluster
-        except ModuleNotFoundError as exc:
-            raise UsageError(
-                "--cluster needs Dask", observed=str(exc), next_step="pip install 'snapseed[cluster]'"
-            ) from exc
         with on_cluster(address, self.project, self.environment.snapshots, jobs=jobs, listener=listener) as executor:
             yield executor
 

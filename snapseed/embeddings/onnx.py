@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from snapseed.errors import ConfigurationError
+from snapseed.errors import ConfigurationError, needing
 
 Float32s = npt.NDArray[np.float32]
 
@@ -46,7 +46,9 @@ class OnnxEmbedder:
 
     def __init__(self, *, folder: Path | None = None, **options: object) -> None:
         settings = msgspec.convert(options, OnnxSettings)
-        onnxruntime, tokenizers = _libraries()
+        with needing("models", "onnxruntime", "tokenizers"):
+            import onnxruntime  # noqa: PLC0415 - an extra
+            import tokenizers  # noqa: PLC0415 - the same extra
         model, tokenizer = ((folder or Path()) / file for file in (settings.model_file, settings.tokenizer_file))
         for path in (model, tokenizer):
             if not path.is_file():
@@ -96,17 +98,3 @@ class OnnxEmbedder:
             return found[:, 0]
         weights = mask[:, :, None].astype(np.float32)
         return np.asarray((found * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1), dtype=np.float32)
-
-
-def _libraries() -> tuple[Any, Any]:
-    """The modules that run a model. Raises `ConfigurationError` without them."""
-    try:
-        import onnxruntime  # noqa: PLC0415 - an extra
-        import tokenizers  # noqa: PLC0415 - the same extra
-    except ImportError as exc:
-        raise ConfigurationError(
-            "the libraries that run a model are not installed",
-            expected="the packages onnxruntime and tokenizers",
-            next_step="pip install 'snapseed[models]'",
-        ) from exc
-    return onnxruntime, tokenizers

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from snapseed.config import Environment
 from snapseed.config.store import Store
-from snapseed.errors import ManifestError, SnapshotError, StoreError, UsageError
+from snapseed.errors import ManifestError, SnapshotError, StoreError, needing
 from snapseed.snapshot.file_lists import with_lists
 from snapseed.snapshot.keys import moment
 from snapseed.snapshot.manifest import (
@@ -180,18 +180,14 @@ def place_of(store: Store | Path, name: str) -> Place:
     store = Store(store) if isinstance(store, Path) else store
     if isinstance(store.place, Path):
         return Folder(store.place / name)
-    place: Prefix = _buckets(store).Prefix(store, name)
+    place: Prefix = _buckets().Prefix(store, name)
     return place
 
 
-def _buckets(store: Store) -> ModuleType:
-    """The module for buckets. Raises `UsageError` without the client that it needs."""
-    try:
+def _buckets() -> ModuleType:
+    """The module for buckets. Raises `ConfigurationError` without the client that it needs."""
+    with needing("stores", "obstore"):
         from snapseed.snapshot import store_bucket
-    except ImportError as exc:
-        raise UsageError(
-            "object stores need another package", where=str(store), next_step="pip install 'snapseed[stores]'"
-        ) from exc
     return store_bucket
 
 
@@ -271,7 +267,7 @@ def replacing(store: Store, name: str, *, resume: bool = False) -> AbstractConte
     """
     if isinstance(store.place, Path):
         return replacing_folder(store.place, name, resume=resume)
-    found: AbstractContextManager[Staging] = _buckets(store).replacing_prefix(store, name, resume=resume)
+    found: AbstractContextManager[Staging] = _buckets().replacing_prefix(store, name, resume=resume)
     return found
 
 
