@@ -145,22 +145,6 @@ def is_from_outside(exc: BaseException) -> bool:
 
 
 @contextmanager
-def needing(extra: str, *packages: str) -> Iterator[None]:
-    """Import packages of an extra. Raises `ConfigurationError` with the command that installs it if one is missing."""
-    try:
-        yield
-    except ModuleNotFoundError as exc:
-        if (exc.name or "").partition(".")[0] not in packages:
-            raise
-        raise ConfigurationError(
-            f"this needs the extra {extra!r}, which is not installed",
-            observed=f"no package {exc.name}",
-            expected=f"the packages {', '.join(packages)}",
-            next_step=f"pip install 'snapseed[{extra}]'",
-        ) from exc
-
-
-@contextmanager
 def without_interrupts() -> Iterator[None]:
     """Hold back Ctrl-C. It reaches the whole process group, and processes that are started inside never see it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -176,3 +160,13 @@ def interruption(
     """The error for an interrupt, with the exit code of its signal."""
     kind = TerminatedError if isinstance(by, Terminated) else InterruptedByUserError
     return kind(summary, where=where, next_step=next_step)
+
+
+@contextmanager
+def extra(name: str, what: str) -> Iterator[None]:
+    """Import libraries of an extra. Raises `ConfigurationError` if one is missing: what needs it, and how to get it."""
+    try:
+        yield
+    except ModuleNotFoundError as exc:
+        observed, get = f"no package {exc.name}", f"pip install 'snapseed[{name}]'"
+        raise ConfigurationError(f"{what} not installed", observed=observed, next_step=get) from exc

@@ -259,8 +259,6 @@ def _configure_logging(*, verbose: bool) -> None:
 
 
 class _LogFormatter(logging.Formatter):
-    """Log records as lines of ours."""
-
     def format(self, record: logging.LogRecord) -> str:
         return "\n".join(map(printable, paragraphs(super().format(record), sys.stderr)))
 

@@ -84,7 +84,6 @@ def error_annotations(checks: Sequence[CheckResult], snapshot: Path | None) -> l
 
 
 def _file(check: CheckResult, snapshot: Path | None) -> str:
-    """The file that an annotation points to, empty if there is none."""
     if snapshot is None:
         return ""
     from snapseed.snapshot.manifest import FILE_NAME

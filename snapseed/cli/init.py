@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -24,11 +24,11 @@ from snapseed.cli.progress import Meter
 from snapseed.config import Project, find_project, interpolate, mask_secret, variable_of
 from snapseed.config.project import FILE_NAME
 from snapseed.config.settings import read_env_file, variable_with
-from snapseed.errors import SnapseedError, UsageError, needing
+from snapseed.errors import RefusedError, SnapseedError, UsageError, extra
 from snapseed.redaction import redacted
 
 if TYPE_CHECKING:
-    from snapseed.scaffold.project import Scaffold
+    from snapseed.scaffold.modules import Scaffold
 
 _STARTER = Path(__file__).resolve().parent.parent / "starter"
 _WORKFLOW = ".github/workflows/snapseed.yml"
@@ -91,7 +91,7 @@ def init(
             _write(folder, _files(name) | _files("git"))
             _show_next(folder, *_NEXT[name])
         else:
-            with needing("init", "rstr", "sqlglot"):
+            with extra("init", "the libraries that read the checks of a database are"):
                 from snapseed.scaffold.project import ScaffoldRequest, scaffold_project
             project = find_project(folder) if update else None
             request = ScaffoldRequest(
@@ -101,32 +101,34 @@ def init(
 
 
 def _write_for_database(folder: Path, made: Scaffold, project: Project | None) -> None:
-    if project is None:
-        console.write(*wrapped(f"generators for {made.tables} table{'s' * (made.tables != 1)} of {made.described}:"))
+    """Print what was found, then write the files: into the generators of a project, or all of a new one."""
+    if made.heading:
+        console.write(*wrapped(made.heading))
     for table, notes in made.notes.items():
         console.write(f"{table}:", *(line for note in notes for line in wrapped(f"  - {note}", " " * 4)))
     for remark in made.remarks:
         console.write(*wrapped(remark))
-    if project is not None:
-        for name, text in sorted(made.files.items()):
-            path = project.generators / name
-            console.write(
-                f"  {'added to' if path.exists() else 'wrote':<14} {os.path.relpath(path, project.file.parent)}"
-            )
-            path.parent.mkdir(exist_ok=True)
-            line_break = "\r\n" if path.exists() and b"\r\n" in path.read_bytes() else "\n"
-            # A module is never half written.
-            partial_file = path.with_name(f".{path.name}.partial")
-            partial_file.write_text(text, encoding="utf-8", newline=line_break)
-            partial_file.replace(path)
-        if made.files:
-            _show_next(folder, "git diff           # read what was added", "snapseed generate", "snapseed load")
-        elif not made.remarks:
-            console.write("nothing to do: the project has all tables and columns of the database")
-        return
-    _write(folder, {**made.files, **_files("git")})
-    give = ["export PGPASSWORD=PASSWORD"] * made.lacks_password
-    _show_next(folder, *give, "snapseed generate", "snapseed load")
+    if project is None:
+        _write(folder, {**made.files, **_files("git")})
+    elif made.files:
+        home = project.file.parent
+        files = {os.path.relpath(project.generators / name, home): text for name, text in made.files.items()}
+        present = [name for name in files if (home / name).exists()]
+        if present:
+            _require_committed(home, present)
+        _write(home, files, into=present)
+    if made.next_steps:
+        _show_next(folder, *made.next_steps)
+
+
+def _require_committed(folder: Path, names: Sequence[str]) -> None:
+    """Raise `RefusedError` if files have changes that git does not have. Outside of a repository nobody can tell."""
+    from snapseed.snapshot.store_git import git
+
+    if changed := git(folder, "status", "--porcelain", "--", *names).stdout.decode(errors="replace"):
+        told = ", ".join(line[3:] for line in changed.splitlines())
+        advice = "commit them first, so that git diff shows what is added"
+        raise RefusedError("modules have changes that are not committed", observed=told, next_step=advice)
 
 
 def _capture(folder: Path, url: str) -> None:
@@ -215,8 +217,11 @@ def _files(name: str) -> dict[str, str]:
     }
 
 
-def _write(folder: Path, files: Mapping[str, str]) -> None:
-    """Write the files that are missing, add to git's own the lines that they lack, and list what was done."""
+def _write(folder: Path, files: Mapping[str, str], *, into: Collection[str] = ()) -> None:
+    """Write the files that are missing, add to git's own the lines that they lack, and list what was done.
+
+    Those of `into` are there, and get their new text.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         home = folder.resolve()
@@ -227,7 +232,8 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
             # GitHub reads workflows only at the top of a repository.
             path = (root if name == _WORKFLOW else home) / name
             place = json.dumps(home.relative_to(root).as_posix(), ensure_ascii=False)
-            done = _write_one(path, text.replace("working-directory: .", f"working-directory: {place}"))
+            text = text.replace("working-directory: .", f"working-directory: {place}")  # noqa: PLW2901
+            done = _write_one(path, text, is_new_text=name in into)
             said.append(f"  {done:<14} {os.path.relpath(path, home)}")
     except OSError as exc:
         reason = exc.strerror or str(exc)
@@ -235,12 +241,20 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
     console.write(*said)
 
 
-def _write_one(path: Path, text: str) -> str:
-    """What was done: wrote it, added to it, or left it as it was."""
+def _write_one(path: Path, text: str, *, is_new_text: bool) -> str:
+    """What was done: wrote it, added to it, or left it as it was. Line breaks stay, and no file is half written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         path.write_text(text, encoding="utf-8")
         return "wrote"
+    if is_new_text:
+        partial_file, line_break = (
+            path.with_name(f".{path.name}.partial"),
+            "\r\n" if b"\r\n" in path.read_bytes() else "\n",
+        )
+        partial_file.write_text(text, encoding="utf-8", newline=line_break)
+        partial_file.replace(path)
+        return "added to"
     old = path.read_text(encoding="utf-8", errors="surrogateescape")
     missing = [line for line in text.splitlines() if line not in old.splitlines()]
     if not (path.name.startswith(".git") and missing):

@@ -23,7 +23,7 @@ from snapseed.cli import console
 from snapseed.cli.console import DiffFormat, Format, ResultFormat
 from snapseed.config import Environment, Project, find_project
 from snapseed.config.settings import unknown_variables
-from snapseed.errors import SnapseedError, UsageError, needing
+from snapseed.errors import SnapseedError, UsageError, extra
 from snapseed.events import Listener
 
 if TYPE_CHECKING:
@@ -176,7 +176,6 @@ def _parameters(function: Callable[..., object]) -> list[Parameter]:
     """
 
     def of_typer(parameter: Parameter) -> Parameter:
-        """Turn `Annotated[type, help]` and `Annotated[type, metavar, help]` into an option of Typer's."""
         kind, *texts = get_args(parameter.annotation) or (parameter.annotation,)
         if not (texts and isinstance(texts[0], str)):
             return parameter
@@ -232,7 +231,7 @@ class Call:
         if address == "none" or jobs < (2 if shared_by else 1):
             yield None
             return
-        with needing("cluster", "dask", "distributed"):
+        with extra("cluster", "Dask, which --cluster needs, is"):
             from snapseed.cluster.connect import on_cluster
         with on_cluster(address, self.project, self.environment.snapshots, jobs=jobs, listener=listener) as executor:
             yield executor
@@ -273,13 +272,11 @@ def in_project(*names: str, verbose: object = Verbose) -> Callable[[Callable[...
     leading = [parameter for parameter in shared if parameter.name == "environment"]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        """The command with the shared options in its signature, which Typer reads."""
         own = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in _parameters(command)[1:]]
         parameters = [*leading, *own, *shared[len(leading) :]]
 
         @functools.wraps(command)
         def wrapper(**values: Any) -> None:  # noqa: ANN401 - whatever Typer has parsed
-            """Find the project, run the command in it, and report its failure in the format that was asked for."""
             options = Options(**{parameter.name: values.pop(parameter.name) for parameter in shared})
             output: Format | DiffFormat = options.differences if "differences" in names else options.results
             if "checks" in names:

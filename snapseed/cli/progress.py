@@ -109,7 +109,6 @@ class Meter:
             note(f"{label}: {text}" if text else label)
 
     def _show_bar(self, label: str, done: float | None, total: float | None, text: str) -> None:
-        """Show a phase as a bar, the first one in a new display."""
         label = printable(label)
         if self._bars is None:
             from rich.console import Console

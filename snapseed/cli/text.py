@@ -103,7 +103,6 @@ def _dropped(tables: Iterable[object], would_be: str = "") -> Iterator[str]:
 
 
 def _entity_times(report: LoadReport, *, verbose: bool) -> Iterator[str]:
-    """What each entity took; `verbose` splits it, and names the bottleneck."""
     if not report.entities:
         return
     if not verbose:

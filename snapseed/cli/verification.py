@@ -55,7 +55,6 @@ def verify(
 
 
 def _verify_committed(call: Call, *, rows: bool) -> NoReturn:
-    """Check the snapshots that git tracks, show what was found, and exit."""
     from snapseed.ci.checks import committed_checks
     from snapseed.verify.files import verify_committed
 

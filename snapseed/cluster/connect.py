@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
@@ -51,14 +51,13 @@ def on_cluster(
             expected="snapshots in a store that all workers reach, such as s3://bucket/prefix",
             next_step="set `snapshots` in snapseed.toml, or use --cluster local",
         )
-    with ExitStack() as stack:
-        client = stack.enter_context(_local(jobs) if address == LOCAL else _reached(address))
+    with _local(jobs) if address == LOCAL else _reached(address) as client:
         code = packed(project)
         require_same_versions(_versions(client), code.versions)
         listener(Note(f"dashboard: {client.dashboard_link}"))
-        executor = ClusterExecutor(client, code, max(1, sum(client.nthreads().values())), listener=listener)
-        stack.callback(executor.shutdown)
-        yield executor
+        width = max(1, sum(client.nthreads().values()))
+        with ClusterExecutor(client, code, width, listener=listener) as executor:
+            yield executor
 
 
 def _versions(client: distributed.Client) -> dict[str, dict[str, str | None]]:

@@ -252,11 +252,10 @@ def require_same_versions(workers: Mapping[str, Mapping[str, str | None]], ours:
             if (theirs := versions.get(name) or "none") != version:
                 others[name, theirs].append(worker)
     if others:
-        wrong = dict.fromkeys(name for name, _ in others)
         raise UsageError(
             "workers of the cluster have other versions than this machine",
             observed="\n".join(f"{name} {version} on {_listed(found)}" for (name, version), found in others.items()),
-            expected=", ".join(f"{name} {ours[name]}" for name in wrong),
+            expected=", ".join(f"{name} {ours[name]}" for name in dict.fromkeys(name for name, _ in others)),
             next_step="install these versions on the workers, or those of the workers here",
         )
 

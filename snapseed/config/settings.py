@@ -284,7 +284,6 @@ def interpolate(text: str, *, where: str) -> tuple[str, list[str]]:
     used: list[str] = []
 
     def fill(match: re.Match[str]) -> str:
-        """The value of one variable, or its default."""
         if value := value_of(match["name"]):
             used.append(match["name"])
             return value

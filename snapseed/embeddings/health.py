@@ -105,7 +105,6 @@ def serving(health: Health, port: int | None) -> Iterator[None]:
     metrics = make_wsgi_app(health.registry)
 
     def answer(request: dict[str, Any], start: Callable[..., object]) -> Iterable[bytes]:
-        """Answer a request by health, metrics, or 404."""
         if request["PATH_INFO"] == "/metrics":
             # OpenMetrics for everyone, also for a client that does not ask for it.
             found: Iterable[bytes] = metrics(request | {"HTTP_ACCEPT": "application/openmetrics-text"}, start)

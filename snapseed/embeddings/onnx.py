@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from snapseed.errors import ConfigurationError, needing
+from snapseed.errors import ConfigurationError, extra
 
 Float32s = npt.NDArray[np.float32]
 
@@ -46,9 +46,7 @@ class OnnxEmbedder:
 
     def __init__(self, *, folder: Path | None = None, **options: object) -> None:
         settings = msgspec.convert(options, OnnxSettings)
-        with needing("models", "onnxruntime", "tokenizers"):
-            import onnxruntime  # noqa: PLC0415 - an extra
-            import tokenizers  # noqa: PLC0415 - the same extra
+        onnxruntime, tokenizers = _libraries()
         model, tokenizer = ((folder or Path()) / file for file in (settings.model_file, settings.tokenizer_file))
         for path in (model, tokenizer):
             if not path.is_file():
@@ -79,7 +77,6 @@ class OnnxEmbedder:
         return pl.Series(vectors, dtype=pl.Array(pl.Float32, self.dimensions))
 
     def _vectors(self, encoded: list[Any]) -> Float32s:
-        """The vectors of tokenized texts, each of length 1."""
         longest = max(1, *(len(one.ids) for one in encoded)) if encoded else 1
         given = {name: np.zeros((len(encoded), longest), np.int64) for name in _INPUTS}
         for row, one in enumerate(encoded):
@@ -98,3 +95,10 @@ class OnnxEmbedder:
             return found[:, 0]
         weights = mask[:, :, None].astype(np.float32)
         return np.asarray((found * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1), dtype=np.float32)
+
+
+def _libraries() -> tuple[Any, Any]:
+    with extra("models", "the libraries that run a model are"):
+        import onnxruntime  # noqa: PLC0415 - an extra
+        import tokenizers  # noqa: PLC0415 - the same extra
+    return onnxruntime, tokenizers

@@ -111,7 +111,6 @@ def _is_key(key: object) -> bool:
 
 
 def _leaves(template: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Each text in a template, with the path that leads to it."""
     if isinstance(template, str):
         yield path, template
     elif isinstance(template, Mapping):

@@ -144,7 +144,6 @@ class _Crew:
             raise failure
 
     def _start(self) -> None:
-        """Spawn a worker, with a pipe on which it tells its events."""
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(

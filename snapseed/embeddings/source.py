@@ -293,7 +293,6 @@ def _columns_of(entity: EntityRecord, settings: EmbeddingsTable, names: tuple[st
 
 
 def _require_uuids(texts: EntityRecord, target: EntityRecord, settings: EmbeddingsTable, where: str) -> None:
-    """Raise `ConfigurationError` unless all keys are uuids."""
     columns = [column for column in target.columns if column.name in {settings.key, settings.parent}]
     for column in (*columns, *texts.key_columns):
         if column.kind().family is not Family.UUID:
@@ -306,7 +305,6 @@ def _require_uuids(texts: EntityRecord, target: EntityRecord, settings: Embeddin
 
 
 def _require_dimensions(target: EntityRecord, settings: EmbeddingsTable, embedder: Embedder, where: str) -> None:
-    """Raise `ConfigurationError` unless the embedder's vectors fit the column."""
     declared = next(column.type for column in target.columns if column.name == settings.vector)
     size = re.fullmatch(r"vector\((\d+)\)", declared)
     if size and int(size[1]) != embedder.dimensions:

@@ -313,7 +313,6 @@ class entity:  # noqa: N801 - written as a decorator
         )
 
     def _check_names(self, name: str, error: partial[GeneratorError]) -> None:
-        """Raise the error unless all names are ones that PostgreSQL and the file system take."""
         for identifier in [name, self.table or name, name if self.schema is None else self.schema, *self.columns]:
             if not is_identifier(identifier):
                 raise error("not a PostgreSQL identifier", observed=repr(identifier), expected=IDENTIFIER)
@@ -330,7 +329,6 @@ class entity:  # noqa: N801 - written as a decorator
 
 
 def _check_key(keys: tuple[str, ...], columns: Mapping[str, ColumnType], error: partial[GeneratorError]) -> None:
-    """Raise the error unless the key consists of different columns of types that keys may have."""
     if not keys or len(set(keys)) < len(keys):
         raise error("a key needs one column, or several different ones", observed=", ".join(keys) or "no column")
     for name in keys:

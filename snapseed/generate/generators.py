@@ -90,7 +90,6 @@ def _import(folder: Path, path: Path) -> ModuleType:
 
 
 def _check(entity: Entity, entities: Mapping[str, Entity]) -> None:
-    """Raise `GeneratorError` unless the entity's name is its own, and its parameters name ancestors or lookups."""
     where = entity.function.__code__.co_filename
     if entities[entity.name] is not entity:
         raise GeneratorError(f"two entities are named {entity.name!r}", where=where)

@@ -152,7 +152,6 @@ def _innermost(arrow: pa.DataType) -> pa.DataType:
 
 
 def _check_key(entity: Entity, table: pa.Table) -> None:
-    """Raise `GeneratorError` unless the keys have no NULL, ascend and do not repeat."""
     columns = [table.column(name).chunk(0) for name in entity.key_columns]
     columns = [
         # Spaces at the end of a `character` do not count.
@@ -190,7 +189,6 @@ def _is_rising(columns: list[pa.Array]) -> pa.Array:
 
 
 def _check_json(entity: Entity, name: str, texts: pa.Array) -> None:
-    """Raise `GeneratorError` unless the first texts are JSON as jsonb prints it."""
     for text in texts.slice(0, _JSON_SAMPLE).to_pylist():
         if text is None:
             continue

@@ -68,7 +68,6 @@ def _made_here(tasks: Tasks, told: Told, jobs: int) -> Generator[tuple[int, Part
     with ExitStack() as stack:
 
         def count(rows: int) -> None:
-            """Tell of rows, and start other processes if the rest would take this one too long."""
             nonlocal others, done
             told(rows)
             done += rows
@@ -156,7 +155,6 @@ class _Others:
                 self.advance()
 
     def _take(self) -> None:
-        """Wait for the oldest part. Raises `GeneratorError` if the process that made it died."""
         number, task, future = self._waiting.popleft()
         try:
             self._made.append((number, future.result()))

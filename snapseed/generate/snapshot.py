@@ -239,7 +239,6 @@ def _kept(previous: Snapshot, project: Project, request: Request) -> Snapshot:
 
 
 def _copy_files(kept: Snapshot, staging: Staging) -> None:
-    """Take over the files of the entities that --only keeps. Raises `SnapshotError` for a damaged one."""
     there = staging.take_over(kept.manifest)
     for file in kept.manifest.files:
         if file.path not in there:

@@ -68,8 +68,8 @@ def read_restoration(
     positions = [*chain.from_iterable(of_entities), *manifest.capture.sequences]
     names = {"schemas": [found.schema for found in positions], "names": [found.name for found in positions]}
     fixed = {(found.schema, found.name) for table in tables for found in table.sequences if not found.may_alter}
-    own = [positions[row["number"] - 1] for row in read_rows(connection, query("own_sequences"), **names)]
-    own = [position for position in own if (position.schema, position.name) not in fixed]
+    found = (positions[row["number"] - 1] for row in read_rows(connection, query("own_sequences"), **names))
+    own = [position for position in found if (position.schema, position.name) not in fixed]
     oids = [table.oid for table in tables]
     unvalidated: dict[int, list[ConstraintFacts]] = {}
     for row in read_rows(connection, query("unvalidated"), tables=oids):

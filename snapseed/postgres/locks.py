@@ -151,7 +151,6 @@ class Watch:
             _log.debug("cannot find out who blocks the load", exc_info=True)
 
     def _look(self, session: Session) -> None:
-        """Note who blocks the load, and tell when it is somebody else."""
         with session.transaction():
             session.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(_STATEMENT_TIMEOUT))
             rows = read_rows(session, query("blockers"), pid=self._watched.backend_pid)

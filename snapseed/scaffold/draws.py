@@ -1,7 +1,4 @@
-"""What a draw is: code that fills a column, with examples of its values. And the draws of texts.
-
-Texts are drawn by the name of their column, or by the pattern that a check asks for. Unique ones use the row number.
-"""
+"""A draw is code that fills a column, with examples. Those of texts are here: by names, patterns, or the row number."""
 
 from __future__ import annotations
 
@@ -9,9 +6,9 @@ import ast
 import random
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice, product
 
 from rstr import Rstr
@@ -20,24 +17,27 @@ from snapseed.generate.words import WORDS, words_of
 from snapseed.postgres.facts import ColumnFacts
 from snapseed.scaffold.conditions import Limits
 from snapseed.scaffold.expressions import NOW
-from snapseed.scaffold.names import hints, singular, suggests
+from snapseed.scaffold.names import CODED_LOOKUPS, LOOKUPS, hints, singular, suggests
 from snapseed.scaffold.statistics import ColumnStatistics
 from snapseed.snapshot.types import ColumnType, Family
 
 NUMBER = "number"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# The state of a column in a row of several: whatever its own draw gives.
+DRAWN = "(drawn)"
 _PLACEHOLDER = re.compile(r"\{(?=(own|rows|entity):|local\})")
 _PLACE = re.compile(r"\{([^}]*)\}")
 _NUMBER = re.compile(NUMBER + r"(?:/(?P<by>\d+))?(?:%(?P<rest>\d+))?(?::(?P<width>\d+))?")
 _MOST_EXAMPLES = 200
 # Examples of row numbers.
 _NUMBERS = ("1234567", "42", "1")
-# How many letters of a table's name begin its codes.
-_LETTERS = 3
 # How many words of a list serve as examples, the longest first.
 _SOME = 3
 _ANY_UNIQUE = ("{WORDS}-{number}", "{WORDS}{number}", "{number}", "a{number}", "A{number}")
 # One of these may satisfy a check that nothing else does.
 _ANY = ("a", "A", "1", "")
+# Lookups up to this size list their names one by one, so that people can edit them.
+_MOST_LISTED = 8
 # Digits of a key's number, with leading zeros.
 _KEY_DIGITS = 9
 # A run of this many digits in a pattern has room for the row number.
@@ -105,6 +105,11 @@ class Wanted:
         return quoted(self.column.name)
 
     @property
+    def is_listed(self) -> bool:
+        """Whether an enum or a check lists its values."""
+        return bool(self.column.labels) or self.limits.allowed is not None
+
+    @property
     def scalar(self) -> ColumnType:
         """The type of the column, or that of its elements."""
         return self.kind.element or self.kind
@@ -130,11 +135,13 @@ def literal(value: object) -> str:
     return f"{value:_}" if isinstance(value, int) and abs(value) >= 10**4 else str(value)
 
 
-def choice(wanted: Wanted, options: tuple[object, ...]) -> Draw:
-    """One of some values. A list of `WORDS` is written by its name."""
+def choice(wanted: Wanted, options: tuple[object, ...], draw: str = "") -> Draw:
+    """One of some values. A list of `WORDS` is written by its name. Columns of one `draw` take the same place."""
     listed = next((name for name, words in WORDS.items() if words == options), None)
     shown = listed or "[" + ", ".join(map(literal, options)) + "]"
-    return Draw(f"{wanted.rows}.choice({wanted.draw}, {shown})", options, is_whole=True)
+    return Draw(
+        f"{wanted.rows}.choice({quoted(draw or wanted.name)}, {shown})", tuple(dict.fromkeys(options)), is_whole=True
+    )
 
 
 def constant(value: object) -> Draw:
@@ -144,7 +151,7 @@ def constant(value: object) -> Draw:
 
 def in_parentheses(code: str) -> str:
     """Code that a method can be called on."""
-    plain = re.sub(r"[{}:]", "_", code)
+    plain = re.sub(r"\{(local|(own|rows|entity):[^}]*)\}", "_", code)
     return f"({code})" if isinstance(ast.parse(plain, mode="eval").body, ast.BinOp) else code
 
 
@@ -198,7 +205,8 @@ def _by_name(wanted: Wanted) -> Iterator[Draw]:
 
 def _keys(wanted: Wanted) -> Iterator[Draw]:
     """Keys must ascend by their bytes, as numbers with leading zeros do."""
-    prefix = singular(words_of(wanted.table)).replace("_", "-") + "-"
+    name = wanted.table if suggests("key", wanted.name) else wanted.name
+    prefix = singular(words_of(name)).replace("_", "-") + "-"
     if wanted.length is None or wanted.length >= len(prefix) + _KEY_DIGITS:
         yield templated(wanted, f"{prefix}{{number:{_KEY_DIGITS}}}")
     yield from _matching(wanted)
@@ -216,11 +224,12 @@ def templated(wanted: Wanted, template: str) -> Draw:
     """The draw that a template in `names.toml` describes."""
     if "{" not in template:
         return choice(wanted, tuple(template.split("|")))
-    prefix = singular(words_of(wanted.table)).replace("_", "")[:_LETTERS].upper() or "A"
+    prefix = singular(words_of(wanted.table)).replace("_", "")[:3].upper() or "A"
     pieces = _PLACE.split(template.replace("{TABLE}", prefix))
     names = pieces[1::2]
-    if names[0] in WORDS and pieces == ["", names[0], ""]:
-        return choice(wanted, WORDS[names[0]])
+    words, _, draw = names[0].partition(" by ")
+    if words in WORDS and pieces == ["", names[0], ""]:
+        return choice(wanted, WORDS[words], draw)
     is_only = sum(name in WORDS or "-" in name for name in names) == 1
     parts = [
         _place(wanted, piece, is_only=is_only) if place % 2 else (quoted(piece), (piece,))
@@ -230,6 +239,33 @@ def templated(wanted: Wanted, template: str) -> Draw:
     examples = tuple("".join(values) for values in islice(product(*(some for _, some in parts)), _MOST_EXAMPLES))
     is_unique = any(name.startswith(NUMBER) for name in names)
     return Draw(" + ".join(code for code, _ in parts), examples, is_unique)
+
+
+def names_of_rows(wanted: Wanted, count: int, key_length: int | None) -> Iterator[Draw]:
+    """The names, or the codes, of the rows of a lookup, in the order of its key; none if it has other values."""
+    is_text = wanted.kind.family in {Family.TEXT, Family.CHARACTER} and not wanted.kind.is_array
+    is_known = wanted.statistics is not None and bool(wanted.statistics.common)
+    if not count or not is_text or is_known or wanted.is_listed:
+        return
+
+    def code(row: Sequence[str], length: int | None) -> str:
+        return next((one for one in row[:-1] if len(one) == length), row[0])
+
+    table = words_of(wanted.table)
+    last, title = singular(table.rpartition("_")[2]), singular(table).replace("_", " ").capitalize()
+    coded = CODED_LOOKUPS.get(singular(table)) or CODED_LOOKUPS.get(last, [])
+    names = LOOKUPS.get(last) or tuple(f"{title} {number}" for number in range(1, _MOST_LISTED + 1))
+    codes = names if last == "currency" else tuple(sorted(name.replace(" ", "_").lower() for name in names))
+    if count <= len(coded):
+        rows = sorted(coded[:count], key=lambda row: code(row, key_length))
+        names, codes = tuple(row[-1] for row in rows), tuple(code(row, wanted.length) for row in rows)
+    is_code = wanted.is_key or suggests("code", wanted.name)
+    # A description beside a name is another text.
+    named = "desc" in wanted.name and any(suggests("label", other) for other in wanted.others)
+    is_label = (suggests("label", wanted.name) and not named) or words_of(wanted.name) in {table, last}
+    values = (codes if is_code else names)[:count]
+    if (is_code or is_label) and len(set(values)) == count:
+        yield Draw(f"[{', '.join(map(quoted, values))}]", values, is_unique=True, is_whole=True)
 
 
 def _place(wanted: Wanted, name: str, *, is_only: bool) -> tuple[str, tuple[str, ...]]:
@@ -253,10 +289,7 @@ def _place(wanted: Wanted, name: str, *, is_only: bool) -> tuple[str, tuple[str,
 
 
 def _matching(wanted: Wanted) -> Iterator[Draw]:
-    """Texts that match the regular expression of a check; if unique, with the row number in place of as much as can be.
-
-    That is all letters and digits, all digits, or some digits in a row.
-    """
+    """Texts that match the pattern of a check; if unique, with the row number in place of as much as can be."""
     is_padded = wanted.kind.family is Family.CHARACTER
     for pattern in wanted.limits.patterns:
         texts = texts_matching(pattern, wanted.length if is_padded else None)
@@ -286,12 +319,9 @@ def _grouped(text: str, runs: list[re.Match[str]]) -> Draw:
 
 
 def texts_matching(pattern: str, length: int | None = None) -> tuple[str, ...]:
-    """A few short texts for a regular expression, always the same; none if Python's syntax does not have it.
+    """A few short texts for a regular expression, always the same, those of the `length` first; none if it is too hard.
 
-    Those of the given `length` come first.
-
-    The pattern is simplified first, so some of the texts do not match it. PostgreSQL may not agree with Python about
-    the others, but the server is asked anyway.
+    It is simplified first, so what does not match it is left out. The server, which may not agree, is asked anyway.
     """
     simple = re.sub(r"\[\^(?:\\.|[^\]\\])*\]", "[a-z]", pattern)
     simple = re.sub(r"(?<![\\\[])\+", "{1,6}", re.sub(r"(?<![\\\[])\*", "{0,6}", simple))

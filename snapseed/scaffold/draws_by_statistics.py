@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
@@ -12,8 +13,10 @@ from itertools import pairwise
 from snapseed.generate.words import WORDS
 from snapseed.scaffold.arrange.sizes import STEPS, divided
 from snapseed.scaffold.conditions import MOMENTS
-from snapseed.scaffold.draws import Draw, Wanted, literal, quoted, text_draws
-from snapseed.scaffold.draws_by_type import NUMBERS, finish_of
+from snapseed.scaffold.draws import DRAWN, EPOCH, Draw, Wanted, literal, quoted, text_draws
+from snapseed.scaffold.draws_by_type import NUMBERS, finish_of, finish_of_number
+from snapseed.scaffold.names import hints
+from snapseed.scaffold.schema import Table
 from snapseed.snapshot.types import INTEGERS, Family
 
 # Columns of up to so many values, all of them known, choose among these; weights are in thousandths.
@@ -24,7 +27,6 @@ _DIGITS = 4
 _MOST_DIGITS = 6
 # More digits than this have no room in 64 bits.
 _LARGEST = 10**18
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 # The coarsest of these of which all moments of a column are multiples is that of its draws; a moment of a long range
 # is rounded to one as well.
@@ -42,32 +44,52 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
     elif family is Family.BOOLEAN:
         share = sum(share for value, share in zip(found.common, found.shares, strict=True) if value == "t")
         known = share / (sum(found.shares) or 1)
-        yield Draw(f"{wanted.rows}.chance({wanted.draw}, {known:.3g})", (True, False), shape=f"{known:.1%} true")
+        code = f"{wanted.rows}.chance({wanted.draw}, {known:.3g})"
+        yield Draw(code, (True, False), is_whole=True, shape=f"{known:.1%} true")
     elif is_number or family in MOMENTS:
         try:
             yield from _shaped(wanted, is_moment=not is_number)
         except (ValueError, OverflowError, InvalidOperation):
             # Infinite, not a number, or a moment without a place in Python's calendar: the usual draw.
             return
-    else:
+    # Unless it has to agree with another column of the row, as a country does with its city.
+    elif wanted.is_listed or " by " not in next(hints("text", wanted.name, wanted.others), ""):
         values = [value.rstrip() if family is Family.CHARACTER else value for value in found.common]
         yield _weighted(wanted, values, list(map(quoted, values)))
 
 
-def _weighted(wanted: Wanted, values: Sequence[object], codes: Sequence[str], finish: str = "{}") -> Draw:
+def coupled(names: Iterable[str], values: Sequence[object], weights: Sequence[int]) -> str:
+    """Code that takes one of the values, from the same place for all columns with these names."""
+    how = f", {[*weights]}" if weights else ""
+    return f"rows.choice({quoted(', '.join(names))}, [{', '.join(map(literal, values))}]{how})"
+
+
+def weights_of(table: Table, states: Mapping[str, Sequence[object]]) -> list[int]:
+    """How often each row of states is, in thousandths, by the known column with the most states; empty if none is."""
+    known_names = states.keys() & table.statistics.keys()
+    if not known_names:
+        return []
+    name = max(sorted(known_names), key=lambda name: len({*states[name]}))
+    known = table.statistics[name]
+    texts, shares = [_as_text(value) for value in states[name]], {None: known.null_share, DRAWN: 1 - known.null_share}
+    shares |= dict(zip(map(str.rstrip, known.common), known.shares, strict=False))
+    return [max(1, round(shares.get(text, 0) / texts.count(text) * _WEIGHTS)) for text in texts]
+
+
+def _as_text(value: object) -> str | None:
+    """A value as PostgreSQL prints it."""
+    return None if value is None else "ft"[value] if isinstance(value, bool) else str(value)
+
+
+def _weighted(wanted: Wanted, values: Sequence[object], codes: Sequence[str]) -> Draw:
     """One of all values that the column has, as often as in the source."""
     assert wanted.statistics is not None
-    shares = wanted.statistics.shares[: len(values)]
-    rest = (1 - wanted.statistics.null_share - sum(shares)) / max(1, len(values) - len(shares))
-    weights = [max(1, round(share * _WEIGHTS)) for share in (*shares, *[rest] * (len(values) - len(shares)))]
-    pairs = sorted(zip(codes, weights, strict=True), key=lambda pair: -pair[1])
-    options = (
-        "{" + ", ".join(f"{code}: {weight}" for code, weight in pairs) + "}" if len(pairs) > 1 else f"[{codes[0]}]"
-    )
-    code = finish.format(f"{wanted.rows}.choice({wanted.draw}, {options})")
+    weights = [max(1, round(share * _WEIGHTS)) for share in wanted.statistics.all_shares]
+    pairs = sorted(zip(codes, weights, strict=False), key=lambda pair: -pair[1])
+    weighted = "{" + ", ".join(f"{code}: {weight}" for code, weight in pairs) + "}"
+    code = f"{wanted.rows}.choice({wanted.draw}, {weighted if len(pairs) > 1 else f'[{codes[0]}]'})"
     shape = f"{len(values)} values" if len(values) > 1 else "one value"
-    copies = not wanted.column.labels and wanted.limits.allowed is None
-    return Draw(code, tuple(values), is_whole=True, shape=shape, copies=copies)
+    return Draw(code, tuple(values), is_whole=True, shape=shape, copies=not wanted.is_listed)
 
 
 def _texts(wanted: Wanted) -> Iterator[Draw]:
@@ -107,7 +129,7 @@ def _shaped(wanted: Wanted, *, is_moment: bool) -> Iterator[Draw]:
     is_long = any(len(str(abs(value)).rstrip("0")) > _MOST_DIGITS for value in (*common, *bounds))
     if found.distinct == len(common) + len(bounds) <= _MOST_OPTIONS and not is_moment and not is_long:
         values = tuple(_number(value, digits) for value in (*common, *bounds))
-        yield _weighted(wanted, values, tuple(map(literal, (*common, *bounds))), _number_finish(wanted, digits))
+        yield _in_units(wanted, _weighted(wanted, values, tuple(map(literal, (*common, *bounds)))), digits)
         return
     ends = _quantiles(list(zip(common, found.shares, strict=False)), bounds, 1 - found.null_share)
     unit = next((size for size in _UNITS.values() if not any(end % size for end in (*common, *bounds))), 1)
@@ -120,12 +142,12 @@ def _shaped(wanted: Wanted, *, is_moment: bool) -> Iterator[Draw]:
             ends = [round(end, min(0, _DIGITS - len(str(abs(end))))) for end in ends]
         code = f"{wanted.rows}.quantiles({wanted.draw}, [{', '.join(map(literal, ends))}])"
         low, middle, high = (_number(end, digits) for end in (ends[0], ends[len(ends) // 2], ends[-1]))
-        yield Draw(_number_finish(wanted, digits).format(code), (low, middle, high), shape=f"{low} to {high}")
+        yield _in_units(wanted, Draw(code, (low, middle, high), shape=f"{low} to {high}"), digits)
 
 
 def _moments(wanted: Wanted, ends: Sequence[int], unit: str | None) -> Draw:
     """Moments at the rank of those that come before them in the row, so that the order is that of the source."""
-    moments = [_EPOCH + end * _MICROSECOND for end in ends]
+    moments = [EPOCH + end * _MICROSECOND for end in ends]
     texts = [moment.isoformat()[: -len("+00:00")].removesuffix("T00:00:00") for moment in moments]
     least = ""
     if wanted.after is not None:
@@ -170,16 +192,14 @@ def _number(units: int, digits: int) -> object:
     return Decimal(units).scaleb(-digits) if digits else units
 
 
-def _number_finish(wanted: Wanted, digits: int) -> str:
-    """What turns whole numbers of the smallest unit into the column's type."""
-    family = wanted.kind.family
-    if family in INTEGERS:
-        return "{}"
-    casts = {Family.NUMERIC: "", Family.REAL: ".cast(pl.Float32)", Family.DOUBLE: ".cast(pl.Float64)"}
-    return f"as_decimals({{}}, {digits}){casts.get(family, '.cast(pl.String)')}"
+def _in_units(wanted: Wanted, draw: Draw, digits: int) -> Draw:
+    """The draw of numbers that are counted in the smallest unit of the column."""
+    if wanted.kind.family in INTEGERS:
+        return draw
+    return replace(draw, code=f"as_decimals({draw.code}, {digits})", finish=finish_of_number(wanted.kind, digits))
 
 
 def _moment(text: str) -> int:
     """Microseconds since 1970, in UTC."""
     moment = datetime.fromisoformat(text)
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // _MICROSECOND

@@ -14,6 +14,7 @@ from uuid import UUID
 from snapseed.scaffold.arrange.sizes import elements_of
 from snapseed.scaffold.conditions import MOMENTS, Bound, Limits
 from snapseed.scaffold.draws import (
+    EPOCH,
     NUMBER,
     Draw,
     Wanted,
@@ -24,11 +25,11 @@ from snapseed.scaffold.draws import (
     templated,
     text_draws,
 )
-from snapseed.scaffold.expressions import NOW
-from snapseed.scaffold.names import TYPES, UNIQUE_TYPES, hints, singular
+from snapseed.scaffold.names import TYPES, UNIQUE_TYPES, hints, singular, suggests
 from snapseed.snapshot.types import INTEGERS, ColumnType, Family
 
-NUMBERS = {*INTEGERS, Family.NUMERIC, Family.REAL, Family.DOUBLE}
+_FLOATS = {Family.REAL, Family.DOUBLE}
+NUMBERS = {*INTEGERS, Family.NUMERIC, *_FLOATS}
 _BITS = {Family.SMALLINT: 15, Family.INTEGER: 31, Family.BIGINT: 63}
 # What the names of columns of these types mean more than those of other numbers.
 _HINTS = {
@@ -42,11 +43,7 @@ _MOST_DIGITS = 6
 _FURTHER = 1_000
 _USUAL_DAYS = (-730, 0)
 _YEAR = timedelta(days=365)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXTS = {"citext", "name"}
-_DOCUMENTS = [
-    Draw(quoted(text), (value,), is_whole=True) for text, value in (("{}", {}), ("[]", []), ("0", 0), ('""', ""))
-]
 # Decimals are drawn as 64-bit integers of their last digit.
 _LARGEST = Decimal(10**12)
 # The same number for every row.
@@ -130,41 +127,33 @@ def _integers(wanted: Wanted) -> Iterator[Draw]:
 
 
 def _decimals(wanted: Wanted) -> Iterator[Draw]:
-    """Exact decimals with the digits of the column, or six after the point; as texts where Arrow has no decimals."""
-    modifiers = wanted.scalar.modifiers
-    wanted_digits = (*modifiers, 0)[1] if modifiers else 2
-    if wanted_digits < 0:
+    """Decimals with the digits of the column, at most six after the point; floats are decimals in the end as well."""
+    kind = wanted.scalar
+    digits = 3 if kind.family in _FLOATS else min((*kind.modifiers, 0)[1] if kind.modifiers else 2, _MOST_DIGITS)
+    if digits < 0:
         return
-    digits = min(wanted_digits, _MOST_DIGITS)
-    step = Decimal(1).scaleb(-digits)
-    finish = ".cast(pl.String)" if wanted.scalar.family is Family.TEXT_FORM else ""
-    if finish and wanted_digits > digits:
-        # PostgreSQL prints all digits after the point.
-        finish += f' + "{"0" * (wanted_digits - digits)}"'
+    step, finish = Decimal(1).scaleb(-digits), finish_of_number(kind, digits)
     if wanted.is_unique:
-        code = f"as_decimals(rows.number(), {digits})"
-        yield Draw(code + finish, (step, step * 1_000), is_unique=True)
+        yield Draw(f"as_decimals(rows.number(), {digits})", (step, step * 1_000), is_unique=True, finish=finish)
         return
     if wanted.limits.allowed is not None:
         values = tuple(value for value in wanted.limits.allowed if isinstance(value, Decimal))
         options = ", ".join(f'Decimal("{value}")' for value in values)
-        yield Draw(f"{wanted.rows}.choice({wanted.draw}, [{options}]){finish}", values)
-    limited = wanted if modifiers else replace(wanted, kind=replace(wanted.kind, modifiers=(12, 2), element=None))
-    low, high = (max(min(end, _LARGEST), -_LARGEST) for end in number_range(limited, step))
+        yield Draw(f"{wanted.rows}.choice({wanted.draw}, [{options}])", values, finish=finish)
+    if not kind.modifiers and kind.family not in _FLOATS:
+        wanted = replace(wanted, kind=replace(wanted.kind, modifiers=(12, 2), element=None))
+    low, high = (max(min(end, _LARGEST), -_LARGEST) for end in number_range(wanted, step))
     scale = "" if digits == 2 else f", digits={digits}"  # noqa: PLR2004 - the default of `decimals`
     code = f'{wanted.rows}.decimals({wanted.draw}, "{low:.{digits}f}", "{high:.{digits}f}"{scale})'
-    yield Draw(code + finish, tuple(dict.fromkeys((low, high))))
+    yield Draw(code, tuple(dict.fromkeys((low, high))), finish=finish)
 
 
-def _floats(wanted: Wanted) -> Iterator[Draw]:
-    """Floats in steps of a thousandth. A division would not give the float that is nearest to the decimal."""
-    finish = ".cast(pl.Float32)" if wanted.scalar.family is Family.REAL else ".cast(pl.Float64)"
-    numbers, examples = "rows.number()", (Decimal("0.001"), Decimal(1))
-    if not wanted.is_unique:
-        low, high = number_range(wanted, Decimal("0.001"))
-        bounds = f"{literal(math.ceil(low * 1_000))}, {literal(math.floor(high * 1_000))}"
-        numbers, examples = f"{wanted.rows}.integers({wanted.draw}, {bounds})", (low, high)
-    yield Draw(f"as_decimals({numbers}, 3){finish}", examples, is_unique=wanted.is_unique)
+def finish_of_number(kind: ColumnType, digits: int) -> str:
+    """What turns decimals with these digits after the point into the type. A numeric as text has all its digits."""
+    if kind.family is Family.TEXT_FORM:
+        missing = (*kind.modifiers, 0)[1] - digits if kind.modifiers else 0
+        return ".cast(pl.String)" + f' + "{"0" * missing}"' * (missing > 0)
+    return {Family.REAL: ".cast(pl.Float32)", Family.DOUBLE: ".cast(pl.Float64)"}.get(kind.family, "")
 
 
 def _moments(wanted: Wanted) -> Iterator[Draw]:
@@ -172,25 +161,11 @@ def _moments(wanted: Wanted) -> Iterator[Draw]:
     if wanted.is_unique and wanted.kind.family is Family.DATE:
         yield _own_day(wanted)
         return
-    low, high = _outermost(wanted.limits)
-    hint = next(hints("moment", wanted.name), None) if wanted.after is None else None
-    days = tuple(map(int, hint.split("..") if hint else _USUAL_DAYS))
-    first, last = (wanted.now + timedelta(days=day) for day in days)
-    start, end = (
-        "rows.now" + (f" {'-' if day < 0 else '+'} timedelta(days={abs(day):_})" if day else "") for day in days
-    )
-    if low is not None and (low > first or (high is not None and high < first)):
-        start, first = _moment_code(low), low
-    if high is not None and (high < last or (low is not None and low > last)):
-        end, last = _moment_code(high), high
-    if first > last and high is not None:
-        start, first = f"{end} - timedelta(days=365)", high - _YEAR
-    elif first > last:
-        end, last = f"{start} + timedelta(days=365)", first + _YEAR
+    (start, first), (end, last) = _span(wanted)
     if wanted.after is not None:
         start, end = wanted.after
     end = "" if end == "rows.now" else end
-    finish = finish_of(wanted.scalar)
+    finish = '.dt.truncate("1d")' * suggests("birth", wanted.name) + finish_of(wanted.scalar)
     if not wanted.is_unique:
         code = f"{wanted.rows}.timestamps({wanted.draw}, {start}{', ' + end if end else ''})"
         yield Draw(code, (first, last), finish=finish)
@@ -209,13 +184,36 @@ def _moments(wanted: Wanted) -> Iterator[Draw]:
     yield Draw(f'{hour} + {steps}.cast(pl.Duration("us"))', (first, last), is_unique=True, finish=finish)
 
 
+def _span(wanted: Wanted) -> tuple[tuple[str, datetime], tuple[str, datetime]]:
+    """The first and the last moment to draw, as code and as such: the usual ones, as far as the limits allow them."""
+    low, high = _outermost(wanted.limits)
+    hint = next(hints("moment", wanted.name, wanted.others), None) if wanted.after is None else None
+    days = tuple(map(int, hint.split("..") if hint else _USUAL_DAYS))
+    first, last = (
+        (
+            "rows.now" + f" {'-' if day < 0 else '+'} timedelta(days={abs(day):_})" * (day != 0),
+            wanted.now + timedelta(day),
+        )
+        for day in days
+    )
+    if low is not None and (low > first[1] or (high is not None and high < first[1])):
+        first = _moment_code(low), low
+    if high is not None and (high < last[1] or (low is not None and low > last[1])):
+        last = _moment_code(high), high
+    if first[1] > last[1] and high is not None:
+        first = f"{last[0]} - timedelta(days=365)", high - _YEAR
+    elif first[1] > last[1]:
+        last = f"{first[0]} + timedelta(days=365)", first[1] + _YEAR
+    return first, last
+
+
 def _own_day(wanted: Wanted) -> Draw:
     """A day for each row, counted from the lower limit up or from the upper one down."""
     low, high = _outermost(wanted.limits)
     is_down = low is None and high is not None
-    first = (((high if is_down else low) or datetime(2000, 1, 1, tzinfo=UTC)) - _EPOCH).days
+    first = (((high if is_down else low) or datetime(2000, 1, 1, tzinfo=UTC)) - EPOCH).days
     sign = "-" if is_down else "+"
-    day = _EPOCH + timedelta(days=first - 1 if is_down else first + 1)
+    day = EPOCH + timedelta(days=first - 1 if is_down else first + 1)
     return Draw(f"({first:_} {sign} rows.number()).cast(pl.Int32).cast(pl.Date)", (day,), is_unique=True)
 
 
@@ -250,10 +248,8 @@ def _booleans(wanted: Wanted) -> Iterator[Draw]:
 
 def _documents(wanted: Wanted) -> Iterator[Draw]:
     """The default, or an empty document."""
-    default = wanted.default
-    if isinstance(default, dict | list):
-        yield Draw(quoted(json.dumps(default, ensure_ascii=False)), (default,), is_whole=True)
-    yield from _DOCUMENTS
+    for value in [wanted.default] * isinstance(wanted.default, dict | list) + [{}, [], 0, ""]:
+        yield Draw(quoted(json.dumps(value, ensure_ascii=False)), (value,), is_whole=True)
 
 
 def _bytes(wanted: Wanted) -> Iterator[Draw]:
@@ -265,7 +261,7 @@ def _bytes(wanted: Wanted) -> Iterator[Draw]:
 
 def _vectors(wanted: Wanted) -> Iterator[Draw]:
     items = f"rows.items({wanted.draw}, {_SAME.format(wanted.kind.modifiers[0])})"
-    code = "{local}.lists(({local}.integers(" + wanted.draw + ", -1_000, 1_000) / 1_000).cast(pl.Float32))"
+    code = "{local}.lists({local}.decimals(" + wanted.draw + ', "-1", "1", digits=3).cast(pl.Float32))'
     yield Draw(code, local=("items", items))
 
 
@@ -314,9 +310,8 @@ def _spelled(wanted: Wanted) -> Iterator[Draw]:
 
 
 def _moment_range(spelling: str, mark: str, hours: int) -> Draw:
-    """From an hour (or a day) that is the row's own to the next."""
-    start = f"pl.Series([datetime({NOW.year - 100}, 1, 1, tzinfo=UTC)]).new_from_index(0, len(rows))"
-    begin = f'{start} + (rows.number() * {hours * 3_600_000_000:_}).cast(pl.Duration("us"))'
+    """The hours (or the day) of the row's own number, counted back from the project's `now`."""
+    begin = f'rows.now - (rows.number() * {hours * 3_600_000_000:_}).cast(pl.Duration("us"))'
     text = f'.dt.to_string("{spelling}")'
     opened, between, closed = (quoted(part) for part in (f"[{mark}", f"{mark},{mark}", f"{mark})"))
     code = f"{opened} + {{local}}{text} + {between} + ({{local}} + timedelta(hours={hours})){text} + {closed}"
@@ -327,11 +322,9 @@ _BY_FAMILY: dict[Family, Callable[[Wanted], Iterable[Draw]]] = {
     **dict.fromkeys(INTEGERS, _integers),
     **dict.fromkeys(MOMENTS, _moments),
     Family.NUMERIC: _decimals,
-    **dict.fromkeys([Family.REAL, Family.DOUBLE], _floats),
+    **dict.fromkeys(_FLOATS, _decimals),
     Family.BOOLEAN: _booleans,
-    Family.UUID: lambda wanted: [
-        Draw(f"{wanted.rows}.uuids({wanted.draw})", (str(UUID(int=1)),), is_unique=True),
-    ],
+    Family.UUID: lambda wanted: [Draw(f"{wanted.rows}.uuids({wanted.draw})", (str(UUID(int=1)),), is_unique=True)],
     Family.TIME: lambda wanted: [
         Draw(
             f"{wanted.rows}.timestamps({wanted.draw}, rows.now - timedelta(days=1))",

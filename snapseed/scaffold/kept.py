@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from psycopg import sql
 
 from snapseed.capture.mask.facts import read_facts
-from snapseed.capture.mask.personal import by_name_or_type, sampled_reasons
+from snapseed.capture.mask.personal import may_be_personal, sampled_reasons
 from snapseed.config.settings import suggestion
 from snapseed.errors import SnapseedError, UsageError
 from snapseed.generate.pools import NULL, values_of
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.fit import type_of
 from snapseed.postgres.rowhash import key_order
-from snapseed.scaffold.names import kept_by
+from snapseed.scaffold.names import kept_by, suggests
 from snapseed.scaffold.schema import Table
 from snapseed.snapshot.keys import is_key_type
 from snapseed.snapshot.manifest import Column
@@ -55,8 +55,7 @@ class KeptRows:
 class HeldRows:
     """What to do with tables that hold rows, by oid: their `kept` rows, or why they are left out.
 
-    They are left out because a tool fills them (`by_tools`), or since nothing else was asked for (`by_others`).
-    `personal` are the kept columns that look personal.
+    A tool fills them (`by_tools`), or nothing was asked for (`by_others`). `personal` are columns that look personal.
     """
 
     kept: Mapping[int, KeptRows] = field(default_factory=dict)
@@ -70,15 +69,17 @@ def read_held_rows(
 ) -> HeldRows:
     """Keep the rows of the tables that are `named`, and with `small` of all small ones that hold nothing personal.
 
-    Others that hold rows are left out, unless they are `included`; those that a tool fills always are. Raises
-    `UsageError` for a named table that is not there or holds no rows that can be kept.
+    What is named like a log is none of those, since it grows. Others that hold rows are left out, unless they are
+    `included`; those that a tool fills always are. Raises `UsageError` for a named table that is not there or holds no
+    rows that can be kept.
     """
     asked = _named(tables, named)
     tools = {table.oid: f"{tool} fills it" for table in tables if (tool := kept_by(table.schema, table.name))}
     named_oids = {table.oid for table in asked}
     most = {table.oid: _MOST_KEPT if table.oid in named_oids else _MOST_SMALL for table in tables if table.has_rows}
     counts = {table.oid: _count(connection, table, most[table.oid]) for table in tables if table.has_rows}
-    few = {oid for oid, count in counts.items() if small and count <= _MOST_SMALL} - tools.keys()
+    not_small = tools.keys() | {table.oid for table in tables if not small or suggests("records", table.name)}
+    few = {oid for oid, count in counts.items() if count <= _MOST_SMALL} - not_small
     personal = _personal(connection, few | named_oids) if few | named_oids else {}
     wanted = named_oids | few - personal.keys()
     read = {table.oid: _read(connection, table, counts) for table in tables if table.oid in wanted}
@@ -94,7 +95,7 @@ def read_held_rows(
             next_step=f"leave out --keep-rows {lost[0]}, or do what its reason says",
         )
     left_out = {
-        oid: "; ".join([f"it holds {_amount(count)}", *filter(None, [reasons.get(oid)])])
+        oid: "; ".join(filter(None, [f"it holds {_amount(count)}", reasons.get(oid)]))
         for oid, count in counts.items()
         if oid not in {*kept, *tools, *included}
     }
@@ -138,14 +139,15 @@ def _count(connection: Connection, table: Table, most: int) -> int:
 
 
 def _personal(connection: Connection, oids: Collection[int]) -> dict[int, list[str]]:
-    """The columns that look personal by their names, types or values, by table."""
+    """The columns that may be personal by their names, types or values, by table."""
     facts = read_facts(connection)
-    places = [place for place in facts.columns if place[0] in oids]
-    by_value = sampled_reasons(connection, facts, places)
+    columns = {place: column for place, column in facts.columns.items() if place[0] in oids}
+    by_value = sampled_reasons(connection, facts, columns)
     found: dict[int, list[str]] = {}
-    for place in places:
-        if place in by_value or by_name_or_type(facts.columns[place]):
-            found.setdefault(place[0], []).append(place[1])
+    for place, column in columns.items():
+        names = (column.name, *column.parts)
+        if place in by_value or may_be_personal(column.table, names, column.base, is_enum=column.is_enum):
+            found.setdefault(place[0], []).append(column.name)
     return found
 
 

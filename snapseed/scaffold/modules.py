@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import json
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
+from itertools import chain
 from pathlib import Path
 
 from snapseed.generate.words import WORDS
@@ -16,63 +17,60 @@ from snapseed.scaffold.plan import EntityPlan, ProjectPlan, alias_of
 
 _SETTINGS = (Path(__file__).parent / "settings.toml").read_text(encoding="utf-8")
 _WIDTH = 100
-_STANDARD = {"datetime": ("UTC", "date", "datetime", "timedelta"), "decimal": ("Decimal",)}
+# Tools that sort imports break those that are longer, unless they are told otherwise.
+_IMPORT_WIDTH = 88
+STANDARD = {"datetime": ("UTC", "date", "datetime", "timedelta"), "decimal": ("Decimal",)}
+# What code may need from elsewhere, apart from other entities.
 _OURS = ("Rows", "as_decimals", "entity", "exactly", "fan_out", "scale", "spread")
+SOURCES = {**STANDARD, "snapseed": _OURS, ".words": tuple(WORDS)}
 _COUNTED = {"1": "One row", "2": "Two rows"}
-_SCALED = {
-    "scale(0.2)": "One row for every five of the scale.",
-    "scale(0.05)": "One row for every twenty of the scale.",
-}
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The database that a project is for: its URL without a password, and its host if that is another machine.
-
-    `lacks_password`: the URL had one, which is not written anywhere.
-    """
+    """The database of a project: its URL, which `lacks_password` if it had one, and its host if that is elsewhere."""
 
     url: str
     host: str | None = None
     lacks_password: bool = False
 
 
-def project_files(plan: ProjectPlan, origin: Origin) -> dict[str, str]:
-    """The text of each file, by its path in the project."""
-    return {"snapseed.toml": _settings(plan, origin), **generator_files(plan)}
+@dataclass(frozen=True)
+class Scaffold:
+    """The files of a project by their paths, and what to tell people: notes on tables, remarks, and what to do next."""
+
+    heading: str
+    files: Mapping[str, str]
+    notes: Mapping[str, tuple[str, ...]]
+    remarks: tuple[str, ...]
+    next_steps: tuple[str, ...] = ()
+    tables: int = 0
 
 
 def generator_files(plan: ProjectPlan) -> dict[str, str]:
     """The text of the files of the generators, by their paths in the project."""
-    files = {f"generators/{entity.name}.py": _module(entity) for entity in plan.entities}
+    files = {f"generators/{entity.name}.py": _module(entity, plan.scale) for entity in plan.entities}
     files |= {f"generators/pools/{entity.name}.csv": entity.pool for entity in plan.entities if entity.pool}
-    words = sorted(WORDS.keys() & {name for entity in plan.entities for name in entity.names})
-    if words:
-        files["generators/words.py"] = _words(words)
+    used = {name for entity in plan.entities for name in entity.names}
+    lists = [
+        (f"{name} = [", *_filled(map(quoted, words)), "]") for name, words in sorted(WORDS.items()) if name in used
+    ]
+    if lists:
+        lines = ['"""Words that the generators choose from."""', "", *chain.from_iterable(lists), ""]
+        files["generators/words.py"] = "\n".join(lines)
     return files
 
 
-def _settings(plan: ProjectPlan, origin: Origin) -> str:
-    text = (
-        _SETTINGS.replace("{now}", f"{plan.now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
-        + f"database = {json.dumps(origin.url, ensure_ascii=False)}"
-    )
-    if origin.lacks_password:
-        text += "       # its password: PGPASSWORD, or libpq's password file"
-    if origin.host is not None:
-        text += f"\nallow_hosts = [{json.dumps(origin.host, ensure_ascii=False)}]"
-    return text + "\n"
+def settings_of(plan: ProjectPlan, origin: Origin) -> str:
+    """The text of snapseed.toml."""
+    database, host = (json.dumps(text, ensure_ascii=False) for text in (origin.url, origin.host))
+    database += "       # its password: PGPASSWORD, or libpq's password file" * origin.lacks_password
+    text = _SETTINGS.replace("{now}", f"{plan.now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
+    return f"{text}database = {database}\n" + f"allow_hosts = [{host}]\n" * (origin.host is not None)
 
 
-def _words(names: Iterable[str]) -> str:
-    lines = ['"""Words that the generators choose from."""', ""]
-    for name in names:
-        lines += [f"{name} = [", *_filled(map(quoted, WORDS[name])), "]"]
-    return "\n".join(lines) + "\n"
-
-
-def _module(plan: EntityPlan) -> str:
-    """The module of one entity."""
+def _module(plan: EntityPlan, scale: int) -> str:
+    """The module of one entity. The source has as many rows as this `scale`."""
     lines = [f'"""{plan.title}"""', "", *_imports(plan), "", ""]
     for note in plan.notes:
         # A note that gives a reason is about something that is missing.
@@ -86,7 +84,7 @@ def _module(plan: EntityPlan) -> str:
     lines += ["@entity(", *_declaration(plan), ")"]
     parameters = ["rows: Rows", *(f"{name}: pl.DataFrame" for name in plan.parameters)]
     lines += _wrapped(f"def {plan.name}(", parameters, ") -> pl.DataFrame:", 0)
-    lines.append(f'    """{_described(plan)}"""')
+    lines.append(f'    """{_described(plan, scale)}"""')
     if plan.late:
         lines.append("    # These modules refer to each other, so they cannot import each other at the top.")
         lines += [f"    from .{name} import {name}" for name in plan.late]
@@ -106,25 +104,28 @@ def _module(plan: EntityPlan) -> str:
 def _imports(plan: EntityPlan) -> list[str]:
     used = plan.names | {"Rows", "entity"}
     lines = []
-    for module, names in _STANDARD.items():
+    for module, names in STANDARD.items():
         if found := [name for name in names if name in used]:
-            lines.append(f"from {module} import {', '.join(found)}")
+            lines.append(import_of(module, found))
     lines += [""] * bool(lines) + ["import polars as pl", ""]
-    lines.append(f"from snapseed import {', '.join(name for name in _OURS if name in used)}")
+    lines.append(import_of("snapseed", used & {*_OURS}))
     aliased = plan.references & {*plan.parameters}
     modules = {
         name: f"{name} as {alias_of(name, plan.parameters)}" if name in aliased else name
         for name in (plan.references | ({plan.parent} if plan.parent else set())) - {plan.name, *plan.late}
     }
-    if words := sorted(WORDS.keys() & used):
+    if words := WORDS.keys() & used:
         modules["words"] = ", ".join(words)
-    return [*lines, *[""] * bool(modules), *(f"from .{name} import {modules[name]}" for name in sorted(modules))]
+    ours = [import_of(f".{name}", modules[name].split(", ")) for name in sorted(modules)]
+    return [*lines, *[""] * bool(ours), *ours]
 
 
-def imported(plan: EntityPlan) -> list[tuple[str, tuple[str, ...]]]:
-    """The modules that code may import names from, each with these names, except those of other entities."""
-    words = tuple(sorted(WORDS.keys() & plan.names))
-    return [*_STANDARD.items(), ("snapseed", _OURS), (".words", words)]
+def import_of(module: str, names: Iterable[str]) -> str:
+    """The statement that imports names from a module: constants, classes and functions, each in order."""
+    ordered = sorted(names, key=lambda name: (not name.isupper(), name.islower(), name))
+    line = f"from {module} import {', '.join(ordered)}"
+    inside = "".join(f"\n    {name}," for name in ordered)
+    return line if len(line) <= _IMPORT_WIDTH else f"from {module} import ({inside}\n)"
 
 
 def _declaration(plan: EntityPlan) -> list[str]:
@@ -142,17 +143,20 @@ def _declaration(plan: EntityPlan) -> list[str]:
     return [*lines, "    columns={", *columns, "    },"]
 
 
-def _described(plan: EntityPlan) -> str:
+def _described(plan: EntityPlan, scale: int) -> str:
     if plan.parent is not None:
         return f"{_COUNTED.get(plan.per_parent or '', 'Some rows')} for each of `{plan.parent}`."
     if plan.pool:
         return f"The rows that the table held: pools/{plan.name}.csv."
     if plan.rows is not None:
-        is_fixed = plan.rows.isdecimal()
-        other = (
-            "The same rows at every scale, for others to choose from." if is_fixed else "As many rows as in the source."
+        if plan.rows.isdecimal():
+            return "The same rows at every scale, for others to choose from."
+        share = float(plan.rows.removeprefix("scale(").removesuffix(")"))
+        return (
+            f"As many rows as in the source at --scale {scale}."
+            if scale
+            else f"One row for {1 / share:.0f} of the scale."
         )
-        return _SCALED.get(plan.rows, other)
     return "As many rows as the scale says."
 
 

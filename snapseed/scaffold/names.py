@@ -20,7 +20,7 @@ LOOKUPS: dict[str, tuple[str, ...]] = {name: tuple(rows) for name, rows in _DATA
 TYPES: dict[str, str] = _DATA["types"]
 UNIQUE_TYPES: dict[str, str] = _DATA["unique_types"]
 _KEPT_BY = {name.lower(): tool for tool, names in _DATA["bookkeeping"].items() for name in names}
-COUNTRY_CODES: tuple[str, ...] = tuple(_DATA["codes"]["country"])
+CODED_LOOKUPS = {name: [row.split("|") for row in rows] for name, rows in _DATA["coded_lookups"].items()}
 _MODIFIED = re.compile(r"(?P<head>timestamp|time)(?P<modifier>\(\d+\))? (?P<zone>with|without) time zone(?P<array>.*)")
 # What every generated module imports or defines.
 _TAKEN = {"rows", "pl", "entity", "fan_out", "exactly", "spread", "scale", "timedelta", "datetime", "words", "number"}
@@ -68,8 +68,9 @@ def hints(family: str, name: str, others: Collection[str] = ()) -> Iterator[str]
     """The templates in `names.toml` for a column of this name in a table with these `others`, the best first."""
     for pattern, template, *beside in _DATA["hints"].get(family, ()):
         is_there = all(any(_is_in(needed, other) for other in others) for needed in beside)
-        if is_there and _is_in(pattern, name):
-            yield template
+        if is_there and (found := re.search(pattern, words := f"_{words_of(name)}_")):
+            before = words[: found.start()].strip("_").replace("_", " ")
+            yield template.replace(" by ", f" by {before} ") if before else template
 
 
 def ordered_by_name(names: Collection[str]) -> Iterator[tuple[str, str]]:

@@ -21,11 +21,12 @@ from snapseed.scaffold.arrange.sizes import (
     rows_of,
 )
 from snapseed.scaffold.conditions import conditions_of
-from snapseed.scaffold.decide import Answer, Columns, Together, decide, rehearsed
+from snapseed.scaffold.decide import Answer, Columns, decide, rehearsed
 from snapseed.scaffold.decide.columns import Proposal, propose, share_of_nulls
 from snapseed.scaffold.decide.sources import ImpossibleError, most_per_parent, sources_of
 from snapseed.scaffold.decide.trial import CandidateRows
-from snapseed.scaffold.draws import NUMBER, literal, quoted
+from snapseed.scaffold.draws import NUMBER, quoted
+from snapseed.scaffold.draws_by_statistics import coupled, weights_of
 from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.kept import HeldRows, KeptRows
 from snapseed.scaffold.names import identifier, short_type
@@ -94,11 +95,15 @@ class EntityPlan:
 
 @dataclass(frozen=True)
 class ProjectPlan:
-    """All modules, parents before children, the tables left out with their reasons, and the project's `now`."""
+    """All modules, parents before children, the tables left out with their reasons, and the project's `now`.
+
+    `scale` is that of as many rows as the source has; 0 if they are not known.
+    """
 
     entities: tuple[EntityPlan, ...]
     left_out: Mapping[str, str]
     now: datetime
+    scale: int
 
 
 def alias_of(entity: str, parameters: Iterable[str]) -> str:
@@ -134,7 +139,7 @@ def plan_project(
         entities, impossible = _entities(arrangement, answer, refusal)
         if not impossible:
             left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
-            return ProjectPlan(tuple(_without_circles(entities)), left_out, now)
+            return ProjectPlan(tuple(_without_circles(entities)), left_out, now, largest_root(arrangement))
         # A table is tried again without guesses, then, if its key has several columns, with one of them.
         guessed = {oid for oid in impossible if any(key.guess for key in by_oid[oid].foreign_keys)}
         by_oid |= {oid: by_oid[oid].declared for oid in guessed}
@@ -253,7 +258,7 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
     """The statements of a function, and the code of each column. Entities and their rows are still placeholders.
 
     A column from which others are drawn has a variable, except foreign columns and the key: drawing these again is
-    short, and gives the same values. So has each group of columns that are drawn together.
+    short, and gives the same values.
     """
     sources = proposal.sources
     # Other columns may be drawn from a column that has no value itself.
@@ -269,10 +274,13 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
         return variable
 
     for group in columns.together:
-        rows = assigned("together", _table(group))
-        nulls |= {name: (f"no {name}", f"{rows}[{quoted(f'no {name}')}]") for name in group.drawn}
-        listed = group.states.keys() - group.drawn
-        draws |= {name: replace(draws[name], code=f"{rows}[{quoted(name)}]", local=None) for name in listed}
+        weights = weights_of(sources.table, group.states)
+        codes = {
+            name: coupled(group.states, [state is None for state in states] if name in group.drawn else states, weights)
+            for name, states in group.states.items()
+        }
+        nulls |= {name: (f"no {name}", codes[name]) for name in group.drawn}
+        draws |= {name: replace(draws[name], code=codes[name], local=None) for name in codes.keys() - group.drawn}
 
     @cache
     def drawn(name: str) -> str:
@@ -299,18 +307,6 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
         for name, (draw, share) in nulls.items()
         if name in values
     }
-
-
-def _table(together: Together) -> str:
-    """A row of a table for each row: what its columns have in common, or which of them are NULL."""
-    columns = {
-        f"no {name}" if name in together.drawn else name: [state is None for state in states]
-        if name in together.drawn
-        else states
-        for name, states in together.states.items()
-    }
-    shown = (f"{quoted(name)}: [{', '.join(map(literal, states))}]" for name, states in columns.items())
-    return f"rows.sample({quoted(', '.join(together.states))}, pl.DataFrame({{{', '.join(shown)}}}))"
 
 
 def _title(table: Table) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from snapseed.config import Project, interpolate
 from snapseed.config.settings import variable_with
 from snapseed.errors import UsageError
+from snapseed.generate.entity import Entity
 from snapseed.generate.generators import load_generators
 from snapseed.postgres.connect import connected, target_of
 from snapseed.postgres.guard import identify
@@ -21,7 +22,7 @@ from snapseed.redaction import redacted, url_without_password
 from snapseed.scaffold.decide.trial import answer, refusal
 from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.kept import HeldRows, read_held_rows
-from snapseed.scaffold.modules import Origin, project_files
+from snapseed.scaffold.modules import Origin, Scaffold, generator_files, settings_of
 from snapseed.scaffold.plan import ProjectPlan, plan_project
 from snapseed.scaffold.schema import Table, read_schema
 from snapseed.scaffold.update import tables_of, update_project
@@ -34,18 +35,6 @@ _HOW_TO_FILL = (
 )
 # A function in a check may never return.
 _LONGEST_CHECK = "10s"
-
-
-@dataclass(frozen=True)
-class Scaffold:
-    """The files of a project by their paths, and what to tell people: notes on each table, remarks on the whole."""
-
-    files: Mapping[str, str]
-    notes: Mapping[str, tuple[str, ...]]
-    remarks: tuple[str, ...]
-    tables: int
-    described: str
-    lacks_password: bool
 
 
 @dataclass(frozen=True)
@@ -65,22 +54,38 @@ class ScaffoldRequest:
     update: Project | None = None
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What the database says: its tables, what they hold, what is planned, and how to name the database."""
+
+    tables: Sequence[Table]
+    held: HeldRows
+    plan: ProjectPlan
+    described: str
+    origin: Origin
+
+
 def scaffold_project(request: ScaffoldRequest) -> Scaffold:
     """The files of a project for the tables of a database.
 
-    Only catalogs and the rows to keep are read, and only checks are evaluated, in one transaction that may not write.
-    Rows are tried in temporary tables, by transactions that are rolled back. Raises `UsageError` if there is no table
-    to make rows for, for rows that cannot be kept, and what connecting raises.
+    One transaction that may not write reads catalogs and the rows to keep, and evaluates checks; others, rolled back,
+    try rows in temporary tables. Raises `UsageError` without a table, and for rows that cannot be kept.
     """
-    url = request.url
-    filled, _ = interpolate(url, where=_SOURCE)
-    target = target_of(filled, _SOURCE)
+    if request.update is None:
+        return _new(request, _read(request, []))
+    entities = list(load_generators(request.update.generators).entities.values())
+    found = _read(request, entities)
+    return update_project(request.update.generators, entities, found.tables, found.plan)
+
+
+def _read(request: ScaffoldRequest, entities: Sequence[Entity]) -> _Found:
+    """Read the catalogs and plan all entities. The rows in the tables of these `entities` are the project's own."""
+    url = interpolate(request.url, where=_SOURCE)[0]
+    target = target_of(url, _SOURCE)
     with reading(target, "reading the catalogs") as connection, connected(target, create=False) as trying:
         tables = read_schema(connection, with_statistics=request.statistics and request.include_filled)
         for session in (connection, trying):
             session.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(_LONGEST_CHECK)))
-        entities = list(load_generators(request.update.generators).entities.values()) if request.update else []
-        # The rows in the tables of a project are its own.
         chosen = tables if request.include_filled else tables_of(entities, tables).values()
         included = {table.oid for table in chosen}
         held = read_held_rows(connection, tables, request.keep_rows, small=request.keep_small, included=included)
@@ -88,65 +93,61 @@ def scaffold_project(request: ScaffoldRequest) -> Scaffold:
         now = request.update.now if request.update else max(known, default=NOW)
         plan = plan_project(tables, partial(answer, connection), held, partial(refusal, trying), now)
         identity = identify(connection)
-    if request.update is not None:
-        update = update_project(request.update.generators, entities, tables, plan)
-        written = {entity.name: entity.notes for entity in plan.entities if f"{entity.name}.py" in update.files}
-        notes = {name: found for name, found in written.items() if found}
-        return Scaffold(update.files, notes, update.remarks, len(update.files), target.described, lacks_password=False)
+    is_here = identity.address is None or ipaddress.ip_address(identity.address).is_loopback
+    origin = origin_of(request.url, url, None if is_here else identity.host or identity.address)
+    return _Found(tables, held, plan, target.described, origin)
+
+
+def _new(request: ScaffoldRequest, found: _Found) -> Scaffold:
+    """A project for all tables."""
+    plan, held, origin = found.plan, found.held, found.origin
     # The shortest reasons first: they are the plainest.
-    left_out = [f"{table}: {why}" for table, why in sorted(plan.left_out.items(), key=lambda found: len(found[1]))]
+    left_out = [f"{table}: {why}" for table, why in sorted(plan.left_out.items(), key=lambda item: len(item[1]))]
     if not plan.entities:
         raise UsageError(
             "there is no table to make rows for",
-            where=target.described,
+            where=found.described,
             observed="; ".join(left_out) or "no tables",
             expected="tables in a schema that this role may use, apart from those of extensions",
-            next_step="; ".join(_HOW_TO_FILL)
-            if held.by_others
-            else "make the tables first, with the application's migrations",
+            next_step="; ".join(_HOW_TO_FILL) if held.by_others else "make the tables first: migrate the application",
         )
-    is_here = identity.address is None or ipaddress.ip_address(identity.address).is_loopback
-    origin = origin_of(url, filled, None if is_here else identity.host or identity.address)
+    copied = [f"{entity.table or entity.name}.{name}" for entity in plan.entities for name in entity.copied]
     remarks = [f"left out: {reason}" for reason in left_out]
     if held.by_others:
         remarks.append("tables that hold rows are left out, and no load touches them:")
         remarks += [f"  {option}" for option in _HOW_TO_FILL]
     if held.personal:
-        remarks.append(
-            f"the pools hold columns that look personal: {', '.join(held.personal)}; check before you commit"
-        )
-    remarks += _about_replaced(request, tables, plan, held)
-    if copied := [f"{entity.table or entity.name}.{name}" for entity in plan.entities for name in entity.copied]:
+        remarks.append(f"the pools hold what looks personal: {', '.join(held.personal)}; check before you commit")
+    remarks += _about_replaced(request, found)
+    if copied:
         remarks.append(f"values taken from the source: {', '.join(copied)}; read them before you commit")
     if origin.lacks_password:
         remarks.append("the password is not written: give it in PGPASSWORD or libpq's password file")
+    count = len(plan.entities)
     return Scaffold(
-        files=project_files(plan, origin),
+        heading=f"generators for {count} table{'s' * (count != 1)} of {found.described}:",
+        files={"snapseed.toml": settings_of(plan, origin), **generator_files(plan)},
         notes={entity.table or entity.name: entity.notes for entity in plan.entities if entity.notes},
         remarks=tuple(remarks),
-        tables=len(plan.entities),
-        described=target.described,
-        lacks_password=origin.lacks_password,
+        next_steps=(*["export PGPASSWORD=PASSWORD"] * origin.lacks_password, "snapseed generate", "snapseed load"),
+        tables=count,
     )
 
 
-def _about_replaced(
-    request: ScaffoldRequest, tables: Sequence[Table], plan: ProjectPlan, held: HeldRows
-) -> Iterator[str]:
+def _about_replaced(request: ScaffoldRequest, found: _Found) -> Iterator[str]:
     """What to know about tables that hold rows and get others: what is in the way, and which were not analyzed."""
-    filled = [table for table in tables if table.has_rows and table.oid not in held.kept]
-    replaced = {table.oid: table for table in filled if str(table) not in plan.left_out}
+    filled = [table for table in found.tables if table.has_rows and table.oid not in found.held.kept]
+    replaced = {table.oid: table for table in filled if str(table) not in found.plan.left_out}
     if not replaced:
         return
     yield f"a load would replace the rows now in these tables: {', '.join(map(str, replaced.values()))}"
+    if found.plan.scale:
+        yield f"for as many rows as the source has: snapseed generate --scale {found.plan.scale}"
     others = [table for table in filled if table.oid not in replaced]
     if blocking := [str(table) for table in others if any(key.target in replaced for key in table.foreign_keys)]:
-        yield f"rows of these tables, which are left out, refer to them: {', '.join(blocking)}"
-        yield "  so a load stops, unless --with-children empties these too"
-    unknown = [str(table) for table in replaced.values() if not table.statistics]
-    if unknown and request.statistics:
-        how = "ANALYZE them and repeat this, and their columns look like those of the source"
-        yield f"PostgreSQL has no statistics of these tables: {', '.join(unknown)}; {how}"
+        yield f"a load stops, unless --with-children empties those that refer to them: {', '.join(blocking)}"
+    if unknown := [str(table) for table in replaced.values() if request.statistics and not table.statistics]:
+        yield f"PostgreSQL has no statistics of these tables: {', '.join(unknown)}; ANALYZE them, and repeat this"
 
 
 def origin_of(url: str, filled: str, host: str | None) -> Origin:

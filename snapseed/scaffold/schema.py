@@ -1,7 +1,4 @@
-"""The tables of a database with their keys, checks and partitions: frozen records, and how they are read.
-
-Reads catalogs only, no rows. Expressions are in the server's own spelling.
-"""
+"""The tables of a database with keys, checks and partitions, from catalogs; expressions as the server spells them."""
 
 from __future__ import annotations
 
@@ -10,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from snapseed.postgres.catalog import find_tables, read_rows, read_tables, search_schemas
+from snapseed.postgres import query
+from snapseed.postgres.catalog import read_rows, read_tables, search_schemas
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.facts import ColumnFacts, TableFacts, TableName
 from snapseed.scaffold.statistics import ColumnStatistics, read_statistics
@@ -25,8 +23,8 @@ _DETAILS = ("unique", "foreign_keys", "checks", "exclusions", "defaults", "parti
 class ForeignKey:
     """Columns that refer to columns of the table with the oid `target`, in the order of the constraint.
 
-    `cascades`: deleting a row deletes those that refer to it. `is_required`: no column of the key takes NULL.
-    `guess` is the name of the table if nobody has declared the key.
+    `cascades`: deleting a row deletes those that refer to it. `is_required`: no column takes NULL. `guess` is the name
+    of the table if nobody has declared the key.
     """
 
     columns: tuple[str, ...]
@@ -141,37 +139,28 @@ class Table:
 
 def read_schema(connection: Connection, *, with_statistics: bool = True) -> tuple[Table, ...]:
     """All tables in the schemas that this role may use: no views, no partitions, no tables of extensions."""
-    found = read_rows(connection, (_QUERIES / "tables.sql").read_bytes())
-    bare = [TableName(None, row["name"]) for row in found]
-    visible = find_tables(connection, bare, search_schemas(connection))
+    found = read_rows(connection, query("tables", _QUERIES), path=search_schemas(connection))
     names = [TableName(row["schema"], row["name"]) for row in found]
     facts = {table.oid: table for table in read_tables(connection, names).values()}
     details: dict[int, dict[str, list[dict[str, Any]]]] = {oid: {name: [] for name in _DETAILS} for oid in facts}
     for name in _DETAILS:
-        for row in read_rows(connection, (_QUERIES / f"{name}.sql").read_bytes(), oids=list(facts)):
+        for row in read_rows(connection, query(name, _QUERIES), oids=list(facts)):
             details[row.pop("oid")][name].append(row)
     filled = {oid: table for oid, table in facts.items() if table.has_rows and with_statistics}
     statistics = read_statistics(connection, filled)
-    for row, table in zip(found, bare, strict=True):
-        row["is_visible"] = table in visible and visible[table].schema == row["schema"]
+    for row in found:
         row["statistics"] = statistics.get(row["oid"], {})
     return tuple(_table(row, facts[row["oid"]], **details[row["oid"]]) for row in found if row["oid"] in facts)
 
 
 def _table(row: dict[str, Any], facts: TableFacts, **details: list[dict[str, Any]]) -> Table:
     required = {column.name for column in facts.columns if column.not_null}
-    # Indexes on the same columns count as one: about all rows if any of them is, else about the rows of each.
-    where: dict[tuple[str, ...], str | None] = {}
-    for columns, condition in ((index["columns"], index["only_where"]) for index in details["unique"]):
-        known = where.get(columns, condition)
-        same = known == condition or known is None or condition is None
-        where[columns] = (known and condition) if same else f"({known}) OR ({condition})"
     return Table(
         **row,
         columns=facts.columns,
         primary_key=next((index["columns"] for index in details["unique"] if index["is_primary"]), ()),
-        unique=tuple(dict.fromkeys(index["columns"] for index in details["unique"] if index["columns"])),
-        unique_where={columns: condition for columns, condition in where.items() if condition is not None},
+        unique=tuple(index["columns"] for index in details["unique"] if index["columns"]),
+        unique_where={index["columns"]: index["only_where"] for index in details["unique"] if index["only_where"]},
         foreign_keys=tuple(
             ForeignKey(**key, is_required=required >= set(key["columns"])) for key in details["foreign_keys"]
         ),

@@ -1,7 +1,4 @@
-"""What PostgreSQL's own statistics say about the columns of a table. They are read from catalogs; no row is.
-
-Values are read only of numbers, times, Booleans, enums and codes, and never of a column that may be personal.
-"""
+"""PostgreSQL's statistics about columns: values only of numbers, times, Booleans, enums and codes; none personal."""
 
 from __future__ import annotations
 
@@ -28,10 +25,9 @@ _MOST_WEIGHTS = 120
 class ColumnStatistics:
     """What ANALYZE found out about a column.
 
-    `distinct` is the number of different values, `shares` how often the most common ones are, of all rows. `common`
-    are these values and `bounds` divide all others into equal shares, as text; both are empty if they are not to be
-    known. `sizes` divide the arrays of the column by their number of elements. `correlation` is that with the order of
-    the rows on disk. `until` is the end of the day of the newest moment that has passed.
+    `distinct` counts its values, `shares` are those of the most common ones, of all rows. These are `common`, `bounds`
+    divide all others into equal shares, as text; both are empty if nobody may know them. `sizes` divide arrays by their
+    length, `correlation` is with the rows on disk, `until` the end of the day of the newest moment that has passed.
     """
 
     null_share: float = 0.0
@@ -44,23 +40,26 @@ class ColumnStatistics:
     sizes: tuple[float, ...] = ()
     until: datetime | None = None
 
+    @property
+    def all_shares(self) -> tuple[float, ...]:
+        """How often each value is: the most common ones as they are, all others alike."""
+        others = max(0, self.distinct - len(self.shares))
+        return (*self.shares, *[(1 - self.null_share - sum(self.shares)) / max(1, others)] * others)
+
 
 def shares_of_keys(found: ColumnStatistics, keys: Sequence[str]) -> tuple[int, ...]:
     """How often a foreign key refers to the rows with these keys, in thousandths; empty if it is not known.
 
     If the values of the source may be known, by these, or at least in their order; if not, the most frequent one first.
     """
-    shares, others, count = found.shares, found.distinct - len(found.shares), len(keys)
-    if not shares or found.distinct > count or count > _MOST_WEIGHTS:
+    shares, count = found.all_shares, len(keys)
+    if not found.shares or len(shares) > count or count > _MOST_WEIGHTS:
         return ()
-    known = not others and len(found.common) == len(shares)
-    if known and set(found.common) <= set(keys):
+    if len(found.common) == len(shares):
         by_key = dict(zip(found.common, shares, strict=True))
-        return tuple(round(1_000 * by_key.get(key, 0)) for key in keys)
-    if known:
-        pairs = zip(found.common, shares, strict=True)
-        shares = tuple(share for _, share in sorted(pairs, key=lambda pair: (len(pair[0]), pair[0])))
-    shares = (*shares, *[(1 - found.null_share - sum(shares)) / max(1, others)] * others)
+        if by_key.keys() <= {*keys}:
+            return tuple(round(1_000 * by_key.get(key, 0)) for key in keys)
+        shares = tuple(by_key[key] for key in sorted(by_key, key=lambda key: (len(key), key)))
     return (*(max(1, round(1_000 * share)) for share in shares), *[0] * (count - len(shares)))
 
 
@@ -85,7 +84,7 @@ def _shown(table: str, column: ColumnFacts) -> str:
     except ConfigurationError:
         return "none"
     base, is_enum = kind.base.rpartition(".")[2], column.kind == "e"
-    if kind.is_array or may_be_personal(table, column.name, base, is_enum=is_enum):
+    if kind.is_array or may_be_personal(table, [column.name], base, is_enum=is_enum):
         return "none"
     if is_enum or base in NUMBERS | MOMENTS | {"boolean"}:
         return "all"

@@ -1,34 +1,24 @@
-"""`init --from-database --update`: what a migration has changed, added to the generators of a project that exists.
-
-Only lines are added, and names to imports, and only where a module still has the form that `init` writes. All else is
-told.
-"""
+"""`init --update`: what a migration has changed. Lines are added to modules as `init` writes them; all else is told."""
 
 from __future__ import annotations
 
 import ast
 import re
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from snapseed.generate.entity import Entity
+from snapseed.postgres.facts import ColumnFacts
 from snapseed.postgres.fit import type_of
 from snapseed.scaffold.draws import quoted
-from snapseed.scaffold.modules import generator_files, imported, laid_out
+from snapseed.scaffold.modules import SOURCES, STANDARD, Scaffold, generator_files, import_of, laid_out
 from snapseed.scaffold.names import kept_by
 from snapseed.scaffold.plan import EntityPlan, ProjectPlan
 from snapseed.scaffold.schema import Table
 from snapseed.snapshot.types import Family
 
-
-@dataclass(frozen=True)
-class Update:
-    """The files to write, new or with lines added, by their paths in `generators`; and what people should know."""
-
-    files: Mapping[str, str]
-    remarks: tuple[str, ...]
+# What a module that init wrote has once: the end of its declared columns, the beginning and the end of its frame.
+_COLUMNS_END, _FRAME, _FRAME_END = "    },\n", "    return pl.DataFrame(\n", "        }\n    )\n"
 
 
 def tables_of(entities: Iterable[Entity | EntityPlan], tables: Sequence[Table]) -> dict[str, Table]:
@@ -39,33 +29,37 @@ def tables_of(entities: Iterable[Entity | EntityPlan], tables: Sequence[Table]) 
     return {name: table for name, table in found.items() if table is not None}
 
 
-def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Table], plan: ProjectPlan) -> Update:
-    """Compare the tables of a database with the entities of the project whose generators are in `folder`."""
+def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Table], plan: ProjectPlan) -> Scaffold:
+    """Compare the tables of a database with the entities of the project whose generators are in `folder`.
+
+    What is gone from the database comes first among the next steps, since only people can delete it.
+    """
     own, plans = tables_of(entities, tables), {entity.name: entity for entity in plan.entities}
     planned = {table.oid: plans[name] for name, table in tables_of(plan.entities, tables).items()}
     fresh = [found for oid, found in planned.items() if oid not in {table.oid for table in own.values()}]
     texts = {path.removeprefix("generators/"): text for path, text in generator_files(plan).items()}
-    files: dict[str, str] = {}
-    remarks: list[str] = []
-    there = {path.stem for path in folder.glob("*.py")} | {found.name for found in fresh}
-    for found in fresh:
-        needed = sorted({*found.references, *filter(None, [found.parent, found.among])} - there)
-        if (folder / f"{found.name}.py").exists() or needed:
-            why = f"there is no module {', '.join(needed)}" if needed else f"{found.name}.py is another module"
-            remarks.append(f"new table {found.table or found.name}: not written, because {why}")
-        else:
-            files |= {path: text for path, text in texts.items() if Path(path).stem == found.name}
+    files, remarks = _new_modules(folder, fresh, texts)
     remarks += [
         f"not in the project: {table}: {plan.left_out[str(table)]}"
         for table in tables
         if str(table) in plan.left_out and table not in own.values() and not kept_by(table.schema, table.name)
     ]
+    gone: list[str] = []
     for entity in entities:
-        table = own.get(entity.name)
+        path, table = Path(entity.function.__code__.co_filename), own.get(entity.name)
+        # A decorator of another package hides the module.
+        place = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else ""
+        text, told = path.read_text(encoding="utf-8") if place else "", f"{folder.name}/{place or entity.name}"
         if table is None:
-            remarks.append(f"the database has no table {entity.table} any more; delete the entity {entity.name}")
+            gone.append(f"gone from the database, to delete by hand: {told}")
             continue
-        remarks += _changed(entity, table)
+        columns = {column.name: column for column in table.columns}
+        if lost := [name for name in entity.columns if name not in columns]:
+            gone.append(f"gone from the database, to delete by hand in {told}: {', '.join(lost)}")
+        lost_labels, new_labels = _labels(text, told, [columns[name] for name in entity.columns if name in columns])
+        gone += lost_labels
+        remarks += new_labels
+        remarks += _changed_types(entity, table)
         wanted = planned.get(table.oid)
         known = {**entity.columns, **(wanted.columns if wanted else {})}
         remarks += [
@@ -73,43 +67,55 @@ def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Ta
             for column in table.columns
             if not (column.name in known or column.has_default or column.identity or column.generated)
         ]
-        if wanted is None or not (new := [name for name in wanted.columns if name not in entity.columns]):
+        new = [name for name in wanted.columns if name not in entity.columns] if wanted is not None else []
+        if wanted is None or not new:
             continue
-        path, text = Path(entity.function.__code__.co_filename), None
-        # A decorator of another package hides the module.
-        if path.is_relative_to(folder):
-            place = path.relative_to(folder).as_posix()
-            text = _with_columns(files.get(place) or path.read_text(encoding="utf-8"), entity, wanted, new)
-        if text is not None:
-            files[place] = text
+        more = _with_columns(files.get(place) or text, wanted, new)
+        if more is not None:
+            files[place] = more
         else:
-            remarks.append(
-                f"new columns, to add by hand to {path.name}, to `columns` and to the frame of {entity.name}:"
-            )
-            remarks += [f"  {name} {wanted.columns[name]}: {wanted.values.get(name, 'in its pool')}" for name in new]
-    words = folder / "words.py"
+            remarks.append(f"{told} is not as init writes it; add to `columns` of {entity.name} by hand:")
+            remarks += [f"  {quoted(name)}: {quoted(wanted.columns[name])}," for name in new]
+            remarks.append(f"and to the frame that {entity.function.__name__}() returns:")
+            remarks += [f"  {quoted(name)}: {wanted.values.get(name, '…')}," for name in new]
     if files and "words.py" in texts:
-        old, lists = words.read_text(encoding="utf-8") if words.exists() else "", texts["words.py"]
-        defined = _names([old])
-        missing = [
-            found
-            for found in re.findall(r"^\w+ = \[\n(?: .*\n)+\]\n", lists, re.MULTILINE)
-            if found.split()[0] not in defined
-        ]
-        if missing:
-            files["words.py"] = old + "".join(missing) if old else lists
-    return Update(files, tuple(remarks))
+        words = folder / "words.py"
+        old = words.read_text(encoding="utf-8") if words.exists() else ""
+        lists = re.findall(r"^(\w+) (= \[\n(?: .*\n)+\]\n)", texts["words.py"], re.MULTILINE)
+        if missing := [f"{name} {listed}" for name, listed in lists if name not in _names([old])]:
+            files["words.py"] = old + "".join(missing) if old else texts["words.py"]
+    then = [*["git diff           # read what was added"] * bool(files), "snapseed generate", "snapseed load"]
+    done = "nothing to do: the project has all tables and columns of the database"
+    return Scaffold(
+        heading="" if files or gone or remarks else done,
+        files=files,
+        notes={found.name: found.notes for found in fresh if found.notes and f"{found.name}.py" in files},
+        remarks=tuple(remarks),
+        next_steps=(*gone, *then) if files or gone else (),
+    )
 
 
-def _changed(entity: Entity, table: Table) -> list[str]:
-    """Columns that are gone, and those of another type than the entity declares."""
+def _new_modules(
+    folder: Path, fresh: Sequence[EntityPlan], texts: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    """The files of new entities, and why some are not written."""
+    there = {path.stem for path in folder.glob("*.py")}
+    names, remarks = there | {found.name for found in fresh}, []
+    files: dict[str, str] = {}
+    for found in fresh:
+        needed = sorted({*found.references, *filter(None, [found.parent, found.among])} - names)
+        if found.name in there or needed:
+            why = f"there is no module {', '.join(needed)}" if needed else f"{found.name}.py is another module"
+            remarks.append(f"new table {found.table or found.name}: not written, because {why}")
+        else:
+            files |= {path: text for path, text in texts.items() if Path(path).stem == found.name}
+    return files, remarks
+
+
+def _changed_types(entity: Entity, table: Table) -> list[str]:
+    """Columns of another type than the entity declares."""
     kinds = {column.name: type_of(column) for column in table.columns}
-    gone = [
-        f"the database has no column {entity.name}.{name} any more; delete its lines"
-        for name in entity.columns
-        if name not in kinds
-    ]
-    return gone + [
+    return [
         f"changed type: {entity.name}.{name} is {kind.name}, declared as {declared.name}"
         for name, declared in entity.columns.items()
         if (kind := kinds.get(name)) and kind.name != declared.name
@@ -118,88 +124,67 @@ def _changed(entity: Entity, table: Table) -> list[str]:
     ]
 
 
-def _with_columns(text: str, entity: Entity, plan: EntityPlan, names: Sequence[str]) -> str | None:
+def _labels(text: str, place: str, columns: Iterable[ColumnFacts]) -> tuple[list[str], list[str]]:
+    """What to say about labels that code draws and an enum has no longer, and about those that it does not draw."""
+    gone, missing = [], []
+    for column in columns:
+        drawn = _drawn(text, column.name) if column.kind == "e" else set()
+        if lost := sorted(drawn - {*column.labels}):
+            gone.append(f"gone from {column.type}, to replace by hand in {place}: {', '.join(lost)}")
+        if new := [label for label in column.labels if drawn and label not in drawn]:
+            missing.append(f"labels that {place} does not draw for {column.name}: {', '.join(new)}")
+    return gone, missing
+
+
+def _drawn(text: str, name: str) -> set[str]:
+    """The texts that code draws for a column: in a list or a mapping that comes after the column's name."""
+    lists = re.findall(rf"{re.escape(quoted(name))}[,:]\s*[\[{{]([^\]}}]*)", text)
+    return {found for options in lists for found in re.findall(r'"([^"]*)"', options)}
+
+
+def _with_columns(text: str, plan: EntityPlan, names: Sequence[str]) -> str | None:
     """The module with these columns at the end of its declaration and of its frame; None if it has another form."""
-    tree = ast.parse(text)
-    function = next(
-        (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == entity.function.__name__),
-        None,
-    )
-    match function:
-        case ast.FunctionDef(
-            decorator_list=[ast.Call(keywords=keywords)], body=[*_, ast.Return(ast.Call(args=[ast.Dict() as frame]))]
-        ):
-            declared = next((word.value for word in keywords if word.arg == "columns"), None)
-        case _:
-            return None
-    if not isinstance(declared, ast.Dict) or not plan.values.keys() >= {*names}:
+    if any(text.count(end) != 1 for end in (_COLUMNS_END, _FRAME, _FRAME_END)) or not plan.values.keys() >= {*names}:
         return None
-    known = {"rows", "pl", *(argument.arg for argument in function.args.args)}
-    known |= {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    known |= {alias.asname or alias.name for node in imports for alias in node.names}
+    nodes = [*ast.walk(ast.parse(text))]
+    known = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    known |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    known |= {node.asname or node.name for node in nodes if isinstance(node, ast.alias)}
     statements: list[tuple[str, str]] = []
     used = _names(plan.values[name] for name in names)
     for name, code in reversed(plan.statements):
         if name in used - known:
             statements.insert(0, (name, code))
             used |= _names([code])
-    made = replace(plan, statements=tuple(statements), values={name: plan.values[name] for name in names})
-    modules = {name: module for module, found in imported(made) for name in found if name in used - known}
-    if not used <= known | modules.keys() | {name for name, _ in statements}:
+    needed = {module: {*found} & used - known for module, found in SOURCES.items()}
+    if not used <= known.union(*needed.values(), (name for name, _ in statements)):
         return None
-    # From the end on, so that line numbers hold.
-    added = [
-        (
-            frame.end_lineno or 0,
-            [line for name in names for line in laid_out(f"{quoted(name)}: ", made.values[name], ",", 12)],
-        ),
-        (function.body[-1].lineno, [line for name, code in statements for line in laid_out(f"{name} = ", code, "", 4)]),
-        (declared.end_lineno or 0, [f"        {quoted(name)}: {quoted(plan.columns[name])}," for name in names]),
-    ]
-    # Line breaks as `ast` counts them.
-    lines = text.split("\n")
-    for node in (frame, declared):
-        last = (node.end_lineno or 0) - 1
-        if lines[last].strip() not in {"}", "},"} or not lines[last - 1].rstrip().endswith(","):
-            return None
-    for line, new in added:
-        lines[line - 1 : line - 1] = new
-    text = "\n".join(lines)
-    for name, module in modules.items():
-        text = _with_import(text, module, name)
+    added = {
+        _COLUMNS_END: [f"        {quoted(name)}: {quoted(plan.columns[name])}," for name in names],
+        _FRAME: [line for name, code in statements for line in laid_out(f"{name} = ", code, "", 4)],
+        _FRAME_END: [line for name in names for line in laid_out(f"{quoted(name)}: ", plan.values[name], ",", 12)],
+    }
+    for end, lines in added.items():
+        text = text.replace(end, "".join(f"{line}\n" for line in lines) + end)
+    for module, found in needed.items():
+        text = _with_import(text, module, found) if found else text
     return text
 
 
-def _with_import(text: str, module: str, name: str) -> str:
-    """The module with this name imported: by the statement that imports from there, or by one in its place."""
-    lines, new = text.split("\n"), ast.ImportFrom(module.lstrip("."), [ast.alias(name)], module.count("."))
-    imports = [node for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)]
-    for node in imports:
-        place = slice(node.lineno - 1, node.end_lineno)
-        if _order(node) == _order(new) and "#" not in "".join(lines[place]):
-            names = sorted(
-                [*node.names, *new.names],
-                key=lambda found: (not found.name.isupper(), found.name.islower(), found.name),
-            )
-            lines[place] = [ast.unparse(ast.ImportFrom(new.module, names, new.level))]
-            return "\n".join(lines)
-    later = next((node for node in imports if _order(node) > _order(new)), None)
-    near = later or imports[-1]
-    line, added, gap = near.lineno - 1, [ast.unparse(new)], [""] * (_order(near)[0] != _order(new)[0])
-    lines[line:line] = [*added, *gap] if later else []
-    last = near.end_lineno or 0
-    lines[last:last] = [] if later else [*gap, *added]
-    return "\n".join(lines)
-
-
-def _order(node: ast.Import | ast.ImportFrom) -> tuple[int, bool, str]:
-    """Where an import stands: those of the standard library, then of packages, of snapseed, and of the project."""
-    is_from = isinstance(node, ast.ImportFrom)
-    name = "." * node.level + (node.module or "") if isinstance(node, ast.ImportFrom) else node.names[0].name
-    root = name.partition(".")[0]
-    group = 0 if root in sys.stdlib_module_names else 3 if not root else 1 + (root == "snapseed")
-    return group, is_from, name
+def _with_import(text: str, module: str, names: Collection[str]) -> str:
+    """The module with these names imported: by the statement that imports from there, or by one in its place."""
+    there = re.search(rf"^from {re.escape(module)} import (\((?:\n    \w+,)+\n\)|[\w, ]+)$", text, re.MULTILINE)
+    if there is not None:
+        line = import_of(module, {*names, *re.findall(r"\w+", there[1])})
+        return text[: there.start()] + line + text[there.end() :]
+    imports = [*re.finditer(r"^(?:from|import) ([\w.]+)", text, re.MULTILINE)]
+    line, is_standard = import_of(module, names), [found[1] in STANDARD for found in imports]
+    if module in STANDARD:
+        place = next(number for number, one in enumerate(imports) if one[1] > module or not is_standard[number])
+        gap = "\n" * (not is_standard[place] and not place)
+        return f"{text[: imports[place].start()]}{line}\n{gap}{text[imports[place].start() :]}"
+    head, after, rest = text.partition("\n\n\n")
+    return f"{head}\n{'' if imports[-1][1].startswith('.') else chr(10)}{line}{after}{rest}"
 
 
 def _names(codes: Iterable[str]) -> set[str]:

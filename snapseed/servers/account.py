@@ -273,7 +273,6 @@ def _is_closed(folder: Path, account: Account) -> bool:
 
 
 def _hand_over(path: Path, folder: int, account: Account) -> None:
-    """Make the account the owner of a folder and all in it. Raises `ConfigurationError` where root may not."""
     try:
         # Links themselves change hands, never what they point to.
         for _, directories, files, inside in os.fwalk(dir_fd=folder):

@@ -133,7 +133,6 @@ class EmbeddedPostgres(ProjectServer):
         return True
 
     def _check_version(self) -> None:
-        """Raise `ConfigurationError` if another major version has made the data."""
         try:
             found = read_end(self.data_directory / "PG_VERSION").strip()
         except OSError:
@@ -215,7 +214,6 @@ class EmbeddedPostgres(ProjectServer):
         ]
 
     def _start_command(self) -> list[str]:
-        """The command that starts the server and returns when it is ready."""
         return [
             str(self.find_program().with_name("pg_ctl")),
             "start",

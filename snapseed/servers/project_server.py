@@ -279,7 +279,6 @@ class ProjectServer(ABC):
         return True
 
     def _launch(self, account: Account) -> None:
-        """Start the server and wait until it answers. Raises `ServerError` if it does not."""
         self._run(self._start_command(), account, self.timeouts.start, "did not start")
         started = time.monotonic()
         while not self.is_running():

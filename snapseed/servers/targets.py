@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from snapseed.config import Environment, Project
-from snapseed.errors import ConfigurationError, RefusedError, ServerError, SnapseedError, needing
+from snapseed.errors import ConfigurationError, RefusedError, ServerError, SnapseedError, extra
 from snapseed.postgres.connect import Target, target_of
 from snapseed.postgres.guard import looks_like_production
 from snapseed.redaction import redacted, redacted_quotes
@@ -172,7 +172,6 @@ def _is_local(host: str) -> bool:
 
 
 def _library() -> Any:  # noqa: ANN401 - a module
-    """The client for Redis. Raises `ConfigurationError` without it."""
-    with needing("queue", "redis"):
+    with extra("queue", "the client for Redis is"):
         import redis  # noqa: PLC0415 - an extra
     return redis

@@ -53,7 +53,6 @@ class EmbeddedRedis(ProjectServer):
         return bool(reply) and not reply.startswith(b"-LOADING")
 
     def _start_command(self) -> list[str]:
-        """The command that starts the server in the background."""
         return [
             str(self.find_program()),
             *("--daemonize", "yes"),

@@ -64,7 +64,6 @@ class _ListedFiles(Sequence[PartFile]):
         require_none(total_contradictions(self.entity, total), self.where)
 
     def _read(self, listed: FileList) -> tuple[PartFile, ...]:
-        """The files in a list. Raises `ManifestError` if its SHA-256 is not that of the manifest."""
         data = self.read(listed)
         digest, observed = hashlib.sha256(data).hexdigest(), None
         try:

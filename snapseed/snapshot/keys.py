@@ -57,7 +57,6 @@ def as_text(value: pa.Scalar, kind: ColumnType) -> str | None:
 
 
 def _array_text(value: pa.Scalar, element: ColumnType) -> str:
-    """An array as PostgreSQL prints it, or one of its elements."""
     if not pa.types.is_list(value.type) or not value.is_valid:
         text = as_text(value, element)
         if text is None:

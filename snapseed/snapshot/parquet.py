@@ -282,7 +282,6 @@ def _begin(column: _Fields) -> int:
 
 
 def _page(data: bytes, offset: int) -> _Page:
-    """The header of the page at `offset`. Raises `ValueError` for one that snapseed does not write."""
     try:
         items, end = thrift_items(data)
         fields = dict(items.tolist())

@@ -15,14 +15,13 @@ from datetime import timedelta
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import pyarrow as pa
 
 from snapseed.config import Environment
 from snapseed.config.store import Store
-from snapseed.errors import ManifestError, SnapshotError, StoreError, needing
+from snapseed.errors import ManifestError, SnapshotError, StoreError, extra
 from snapseed.snapshot.file_lists import with_lists
 from snapseed.snapshot.keys import moment
 from snapseed.snapshot.manifest import (
@@ -38,7 +37,7 @@ from snapseed.snapshot.manifest import (
 )
 from snapseed.snapshot.manifest_checks import decode
 from snapseed.snapshot.parquet import Part, read_part, readable
-from snapseed.snapshot.store_folder import Folder, FolderStaging, replacing_folder
+from snapseed.snapshot.store_folder import Folder, FolderStaging
 from snapseed.snapshot.store_stream import WholeReader, digest_problem, length_problem
 
 if TYPE_CHECKING:
@@ -176,19 +175,13 @@ def part_path(entity: str, number: int | None = None) -> str:
 
 
 def place_of(store: Store | Path, name: str) -> Place:
-    """Where the snapshot `name` is, whether it exists or not."""
+    """Where the snapshot `name` is, whether it exists or not. A bucket needs the extra `stores`."""
     store = Store(store) if isinstance(store, Path) else store
     if isinstance(store.place, Path):
         return Folder(store.place / name)
-    place: Prefix = _buckets().Prefix(store, name)
-    return place
-
-
-def _buckets() -> ModuleType:
-    """The module for buckets. Raises `ConfigurationError` without the client that it needs."""
-    with needing("stores", "obstore"):
-        from snapseed.snapshot import store_bucket
-    return store_bucket
+    with extra("stores", "the client for object stores is"):
+        from snapseed.snapshot.store_bucket import Prefix
+    return Prefix(store, name)
 
 
 def snapshot_of(environment: Environment) -> Snapshot:
@@ -265,10 +258,7 @@ def replacing(store: Store, name: str, *, resume: bool = False) -> AbstractConte
 
     Raises `SnapshotError` if another process is writing the same snapshot, or the place cannot be written.
     """
-    if isinstance(store.place, Path):
-        return replacing_folder(store.place, name, resume=resume)
-    found: AbstractContextManager[Staging] = _buckets().replacing_prefix(store, name, resume=resume)
-    return found
+    return place_of(store, name).replacing(resume=resume)
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,19 @@ class Prefix:
         return {}, len(others)
 
     @contextmanager
+    def replacing(self, *, resume: bool) -> Iterator[PrefixStaging]:  # noqa: ARG002 - as in a folder
+        """Where to write a new snapshot. Files that were put stay without a commit: the next run may need them."""
+        _clear_local()
+        staging = PrefixStaging(self, secrets.token_hex(8), _tags(self))
+        folder = _local(_WRITERS, staging.token)
+        folder.mkdir(mode=0o700)
+        with locked(folder):
+            try:
+                yield staging
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
     def _client(self) -> Iterator[ObjectStore]:
         with translated(str(self)):
             yield client_of(self.store, self.name)
@@ -293,21 +306,6 @@ class PrefixStaging:
                     f" {meta['last_modified']:%Y-%m-%d %H:%M:%S} UTC",
                     next_step="run this again if yours should replace it",
                 ) from exc
-
-
-@contextmanager
-def replacing_prefix(store: Store, name: str, *, resume: bool) -> Iterator[PrefixStaging]:  # noqa: ARG001 - as in a folder
-    """Where to write a new snapshot. Files that were put stay if it is not committed: the next run may need them."""
-    prefix = Prefix(store, name)
-    _clear_local()
-    staging = PrefixStaging(prefix, secrets.token_hex(8), _tags(prefix))
-    folder = _local(_WRITERS, staging.token)
-    folder.mkdir(mode=0o700)
-    with locked(folder):
-        try:
-            yield staging
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _local(kind: str, token: str) -> Path:

@@ -83,6 +83,37 @@ class Folder:
                 if lock is not None:
                     _remove(self.path.parent / name)
 
+    @contextmanager
+    def replacing(self, *, resume: bool) -> Iterator[FolderStaging]:
+        """A locked folder to write a new snapshot into, removed at the end unless it was committed or is to `resume`.
+
+        Raises `SnapshotError` if another process is writing the same snapshot, or the folder cannot be written.
+        """
+        final, staging = self.path, _staging(self.path)
+        with writing_to(final.parent):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            _require_replaceable(final)
+            if not is_folder(staging):
+                _remove(staging)
+            staging.mkdir(exist_ok=True)
+            with locked(staging) as lock:
+                # Its owner may have renamed it after we opened it and before we locked it.
+                if lock is None or not _is_at(staging, lock):
+                    raise SnapshotError(
+                        f"another process is writing the snapshot {final.name!r}",
+                        where=str(staging),
+                        next_step="wait for it to end, then run this again",
+                    )
+                try:
+                    _finish_replacement(final)
+                    for path in () if resume else staging.iterdir():
+                        _remove(path)
+                    yield FolderStaging(staging, self)
+                finally:
+                    # After a commit the folder has its final name. A folder with this name is then another process's.
+                    if not resume and _is_at(staging, lock):
+                        shutil.rmtree(staging, ignore_errors=True)
+
     def present(self) -> set[str]:
         """The relative paths of everything in the folder that is no folder itself."""
         return {path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if not is_folder(path)}
@@ -178,39 +209,6 @@ def open_file(folder: Path, path: str) -> BinaryIO:
             raise OSError(errno.ELOOP, "a link, which is not followed") from exc
         raise
     return os.fdopen(opened, "rb", buffering=0)
-
-
-@contextmanager
-def replacing_folder(snapshots: Path, name: str, *, resume: bool) -> Iterator[FolderStaging]:
-    """A locked folder to write a new snapshot into, removed at the end unless it was committed or is to `resume`.
-
-    Raises `SnapshotError` if another process is writing the same snapshot, or the folder cannot be written.
-    """
-    final = snapshots / name
-    staging = _staging(final)
-    with writing_to(snapshots):
-        snapshots.mkdir(parents=True, exist_ok=True)
-        _require_replaceable(final)
-        if not is_folder(staging):
-            _remove(staging)
-        staging.mkdir(exist_ok=True)
-        with locked(staging) as lock:
-            # Its owner may have renamed it after we opened it and before we locked it.
-            if lock is None or not _is_at(staging, lock):
-                raise SnapshotError(
-                    f"another process is writing the snapshot {name!r}",
-                    where=str(staging),
-                    next_step="wait for it to end, then run this again",
-                )
-            try:
-                _finish_replacement(final)
-                for path in () if resume else staging.iterdir():
-                    _remove(path)
-                yield FolderStaging(staging, Folder(final))
-            finally:
-                # After a commit the folder has its final name. A folder with this name is then another process's.
-                if not resume and _is_at(staging, lock):
-                    shutil.rmtree(staging, ignore_errors=True)
 
 
 @contextmanager

@@ -95,7 +95,6 @@ class PartWriter:
                 self._file.file_handle.close()
 
     def _write_chunk(self) -> None:
-        """Write the first rows that wait as a row group, with their fingerprint."""
         table = pa.concat_tables(self.waiting)
         chunk, self.waiting = table.slice(0, self._chunk_rows).combine_chunks(), [table.slice(self._chunk_rows)]
         # Free the tables before the chunk, which is a copy of them, is encoded.

@@ -243,7 +243,6 @@ class Clones:
             self._thread.join()
 
     def _take(self) -> str:
-        """A clone that is ready, or one that is made now."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready or not (self._making or self._returned))
             if self._ready:
@@ -340,7 +339,6 @@ def _outlasting(server: Server, name: str) -> object:
 
 
 def _digest(files: Iterable[Path], folder: Path) -> str:
-    """A digest of the files' relative names and contents."""
     digest = hashlib.sha256()
     for path in files:
         try:

@@ -50,7 +50,6 @@ class SnapshotRunner(DiscoverRunner):  # type: ignore[misc]
             return super().setup_databases(**options)
 
     def _migrate(self, url: str) -> None:
-        """Run Django's migrations on the database of this URL."""
         connection = connections[self.alias]
         name = connection.settings_dict["NAME"]
         connection.close()

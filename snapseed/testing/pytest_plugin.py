@@ -169,7 +169,6 @@ def snapseed_connection(snapseed_url: str, _snapseed_clones: Clones) -> Iterator
 
 
 def _handed_out(request: pytest.FixtureRequest, clones: Clones) -> Iterator[SnapseedDatabase]:
-    """A clone for a test. It is kept if the test fails and the setting says so."""
     with _as_failure():
         database = clones.take()
         yield database

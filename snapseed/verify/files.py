@@ -153,7 +153,6 @@ def verify_committed(project: Project, *, rows: bool = False) -> list[CommittedR
 
 
 def _verify(project: Project, name: str, tracked: set[str], *, rows: bool) -> CommittedResult:
-    """What is wrong with the files of one snapshot, and which of them git does not track."""
     try:
         snapshot = open_snapshot(project.snapshots, name)
     except SnapshotError as exc:

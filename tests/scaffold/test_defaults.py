@@ -44,7 +44,8 @@ FACTS = {
     " OR to_timestamp(seen_ts) NOT BETWEEN '2020-01-01' AND '2026-01-01'",
     "codes by their length": "SELECT FROM users WHERE iso_3166_1_a3 !~ '^[A-Z]{3}$' OR country_code !~ '^[A-Z]{3}$'"
     " OR language_code !~ '^[a-z]{2}$'",
-    "the state of an address": "SELECT FROM users WHERE state !~ '^[A-Z]{2}$'",
+    "an address is in one place": "SELECT FROM users WHERE (city IN ('Austin', 'Denver')) <> (country_code = 'USA')"
+    " OR (city = 'Austin') <> (state = 'Texas') UNION ALL SELECT FROM users HAVING count(DISTINCT city) < 20",
     "texts about mails, files and addresses": "SELECT FROM users"
     " WHERE email_subject ~ '@' OR file_ext ~ '/' OR url_path ~ '^http'",
     "starts come before ends": "SELECT FROM events WHERE starts_at > ends_at OR valid_from > valid_to",

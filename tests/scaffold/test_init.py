@@ -68,7 +68,7 @@ def test_a_password_is_written_nowhere(
         if "password" not in parts
         else scaffold_project(ScaffoldRequest(database))
     )
-    assert "pass word" not in "".join([*made.files.values(), *made.remarks, made.described])
+    assert "pass word" not in "".join([*made.files.values(), *made.remarks, made.heading])
     written = settings_of(dict(made.files))["database"]
     assert isinstance(written, str)
     assert "password" not in conninfo_to_dict(written)

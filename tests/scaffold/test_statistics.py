@@ -10,7 +10,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapseed.scaffold.project import Scaffold, ScaffoldRequest, scaffold_project
+from snapseed.scaffold.modules import Scaffold
+from snapseed.scaffold.project import ScaffoldRequest, scaffold_project
 from snapseed.scaffold.statistics import ColumnStatistics, shares_of_keys
 from tests.conftest import Connection, Sandbox, new_database
 
@@ -67,6 +68,12 @@ INSERT INTO odd SELECT g, (ARRAY['NaN', '-Infinity', '1e300', '1'])[1 + g % 4]::
     (ARRAY['NaN', '1e40', '1e-40'])[1 + g % 3]::numeric,
     (ARRAY['infinity', '4000-01-01 BC', '9999-12-31'])[1 + g % 3]::date,
     timestamptz '9999-12-31 23:59:59 UTC' - (g % 60) * interval '100 days' FROM generate_series(1, 300) g;
+CREATE TABLE parcels (id integer PRIMARY KEY, land char(2) NOT NULL, coin text, is_far boolean NOT NULL,
+    state text NOT NULL CHECK (state IN ('new', 'sent')), sent_at date,
+    CHECK ((state = 'sent') = (sent_at IS NOT NULL)));
+INSERT INTO parcels SELECT g, (ARRAY['DE', 'AT', 'US', 'CH'])[1 + g % 4], (ARRAY['EUR', 'EUR', 'USD'])[1 + g % 4],
+    g % 4 = 2, CASE WHEN g % 10 < 8 THEN 'sent' ELSE 'new' END, CASE WHEN g % 10 < 8 THEN date '2022-05-05' END
+    FROM generate_series(1, 400) g;
 CREATE TABLE fresh (id integer PRIMARY KEY, checked_at date NOT NULL CHECK (checked_at <= CURRENT_DATE));
 CREATE TABLE visits (id integer PRIMARY KEY); INSERT INTO visits VALUES (1);
 """
@@ -97,7 +104,7 @@ def shop(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop
         ]:
             add = sql.SQL("ALTER TABLE secrets ADD {} {} DEFAULT {}")
             connection.execute(add.format(sql.Identifier(name), sql.SQL(kind), value))
-        connection.execute("ANALYZE customers, orders, odd, secrets")
+        connection.execute("ANALYZE customers, orders, odd, secrets, parcels")
         plain = scaffold_project(ScaffoldRequest(url, include_filled=True, statistics=False))
         made = scaffold_project(ScaffoldRequest(url, include_filled=True))
         project = Sandbox(tmp_path_factory.mktemp("shop"), "")
@@ -131,6 +138,10 @@ ORDERS = {
     "an order that a check asks for": "bool_and(paid_at >= placed_at) AND max(paid_at) < '2023-03-01'",
 }
 
+PARCELS = {
+    "what a check ties together too": "avg((state = 'sent')::int) BETWEEN 0.7 AND 0.9",
+}
+
 OF_PARENT = """(SELECT *, count(*) OVER own AS counted, lag(placed_at) OVER (own ORDER BY id) AS earlier FROM orders
                 WINDOW own AS (PARTITION BY customer_id)) AS o"""
 
@@ -147,6 +158,12 @@ def test_children_are_as_many_and_look_as_in_the_source(shop: Shop, fact: str) -
     assert shop.is_true(ORDERS[fact], OF_PARENT)
 
 
+@pytest.mark.parametrize("fact", PARCELS)
+def test_columns_that_go_together_do_so_as_in_the_source(shop: Shop, fact: str) -> None:
+    """If a check says so."""
+    assert shop.is_true(PARCELS[fact], "parcels")
+
+
 def test_no_personal_value_is_written(shop: Shop) -> None:
     """Neither texts, nor codes that look personal, nor numbers and dates of columns with such a name."""
     modules = {name: text for name, text in shop.made.files.items() if name.startswith("generators/")}
@@ -158,7 +175,7 @@ def test_no_personal_value_is_written(shop: Shop) -> None:
 def test_init_names_the_columns_whose_values_it_copies(shop: Shop) -> None:
     """Not those whose values a check, an enum or nothing but a range says."""
     (remark,) = (remark for remark in shop.made.remarks if "taken from the source" in remark)
-    assert set(re.findall(r"\w+\.\w+", remark)) == {"customers.plan", "secrets.tier"}
+    assert set(re.findall(r"\w+\.\w+", remark)) == {"customers.plan", "secrets.tier", "parcels.land", "parcels.coin"}
     assert '["on Hold"]' in shop.made.files["generators/secrets.py"]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,8 @@ from tests.conftest import Connection, Sandbox
 from tests.scaffold.conftest import Init, load
 
 BEFORE = """
-CREATE TABLE customers (id serial PRIMARY KEY, name text NOT NULL);
+CREATE TYPE plan AS ENUM ('free', 'pro');
+CREATE TABLE customers (id serial PRIMARY KEY, name text NOT NULL, old integer, plan plan NOT NULL);
 CREATE TABLE orders (id serial PRIMARY KEY, customer_id integer NOT NULL REFERENCES customers, total numeric(10, 2));
 CREATE TABLE gone (id integer PRIMARY KEY);
 """
@@ -24,6 +27,9 @@ ALTER TABLE orders ALTER total TYPE bigint, ADD note text;
 CREATE TABLE lines (
     id bigserial PRIMARY KEY, order_id integer NOT NULL REFERENCES orders ON DELETE CASCADE, company text);
 DROP TABLE gone;
+ALTER TYPE plan RENAME VALUE 'pro' TO 'plus';
+ALTER TYPE plan ADD VALUE 'team';
+ALTER TABLE customers DROP COLUMN old;
 """
 
 
@@ -49,19 +55,26 @@ def test_a_migration_is_followed(project: Sandbox, connection: Connection, datab
     path.write_text(path.read_text().replace('"""Customers."""', '"""By hand."""'))
     before = [line for line in path.read_text().splitlines() if line and "import" not in line]
     told = update(project, database)
-    for line in ("no table gone any more", "orders.total is bigint, declared as numeric(10,2)", "generators/lines.py"):
+    for line in ("orders.total is bigint, declared as numeric(10,2)", "generators/lines.py", "for plan: plus, team"):
         assert line in told
+    assert [line.strip() for line in told.partition("next:\n")[2].splitlines()[:3]] == [
+        "gone from the database, to delete by hand in generators/customers.py: old",
+        "gone from plan, to replace by hand in generators/customers.py: pro",
+        "gone from the database, to delete by hand: generators/gone.py",
+    ]
     after = path.read_text().splitlines()
     assert [line for line in after if line in before] == before
     assert {'        "city": "text",', '        "born": "date",'} < {*after}
     again = update(project, database)
-    assert "generators/" not in again
-    assert "no table gone any more" in again
+    assert "added to" not in again
+    assert "generators/gone.py" in again
     text = (generators / "orders.py").read_text().replace("numeric(10,2)", "bigint")
     text = text.replace("return pl.DataFrame(", "frame = pl.DataFrame(")
     text += '    return frame.with_columns(total=rows.integers("total", 1, 200))\n'
     (generators / "orders.py").write_text(text)
     (generators / "gone.py").unlink()
+    text = path.read_text().replace('["free", "pro"]', '["free", "plus", "team"]')
+    path.write_text(re.sub('"old": .*?(?="plan": )', "", text, flags=re.DOTALL))
     project.run("generate", "--scale", "40", "--quiet", check=True)
     project.run("load", "dev", "--quiet", "--yes", check=True)
     assert connection.execute("SELECT count(*) > 0 FROM lines").fetchone() == (True,)
@@ -78,7 +91,10 @@ ALTER TABLE customers ADD line path, ADD amount numeric(10, 2), ADD seen_at time
 
 
 def test_an_update_writes_in_place_and_tells_the_rest(connection: Connection, database: str, tmp_path: Path) -> None:
-    """In a folder of any name, with the line breaks of a module and sorted imports; and it names what is missing."""
+    """In a folder of any name, with the line breaks of a module and sorted imports, if git has it.
+
+    It names what is missing.
+    """
     connection.execute(BEFORE.encode())
     url = ["--from-database", database]
     assert CliRunner().invoke(app, ["init", str(tmp_path), *url]).exit_code == 0
@@ -90,6 +106,15 @@ def test_an_update_writes_in_place_and_tells_the_rest(connection: Connection, da
     words = folder / "words.py"
     words.write_text(words.read_text() + "# No CITIES = [ here.\n")
     connection.execute((MIGRATION + HARD).encode())
+    before = (folder / "customers.py").read_bytes()
+    for arguments in (["init", "--quiet"], ["add", "seeds/orders.py"]):
+        subprocess.run(["git", *arguments], cwd=tmp_path, check=True)  # noqa: S607 - of the PATH
+    refused = CliRunner().invoke(app, ["init", str(tmp_path), *url, "--update"])
+    assert refused.exit_code == 3
+    assert (folder / "customers.py").read_bytes() == before
+    subprocess.run(["git", "add", "seeds"], cwd=tmp_path, check=True)  # noqa: S607 - of the PATH
+    commit = ["-c", "user.name=Me", "-c", "user.email=me@example.org", "commit", "--quiet", "--message=Seeds"]
+    subprocess.run(["git", *commit], cwd=tmp_path, check=True)  # noqa: S607 - of the PATH
     told = CliRunner().invoke(app, ["init", str(tmp_path), *url, "--update"])
     assert told.exit_code == 0, told.output
     assert not (tmp_path / "generators").exists()
@@ -116,8 +141,9 @@ def test_code_of_another_form_is_not_touched(project: Sandbox, connection: Conne
     connection.execute(MIGRATION.encode())
     told = update(project, database)
     assert path.read_text() == text
-    assert "by hand to customers.py" in told
-    assert "city text: rows.choice" in told
+    assert "generators/customers.py is not as init writes it" in told
+    for line in ('  "city": "text",', '  "city": rows.choice("place", CITIES),'):
+        assert line in told
 
 
 def test_an_update_needs_a_project_and_a_database(project: Sandbox, database: str) -> None:

@@ -124,13 +124,14 @@ def looks_personal(table: str, names: Iterable[str], base: str, *, is_enum: bool
     return None if rule is None else ("by its name", rule)
 
 
-def may_be_personal(table: str, name: str, base: str, *, is_enum: bool = False) -> bool:
-    """Whether a column looks personal, or its name is that of a person's role or of a secret: of doubtful ones, yes."""
-    words, has_texts = f"_{words_of(name)}_", _may_have_texts(base, is_enum=is_enum)
-    if looks_personal(table, [name], base, is_enum=is_enum) is not None:
+def may_be_personal(table: str, names: Collection[str], base: str, *, is_enum: bool = False) -> bool:
+    """Whether a column looks personal, or has a name of a person's role or of a secret: of doubtful ones, yes."""
+    has_texts = _may_have_texts(base, is_enum=is_enum)
+    if looks_personal(table, names, base, is_enum=is_enum) is not None:
         return True
     patterns = [_NAMES["secrets"]] * (has_texts or base in NUMBERS) + [_NAMES["roles"]] * has_texts
-    return not re.search(_NAMES["harmless"], words) and any(re.search(pattern, words) for pattern in patterns)
+    words = [name for name in (f"_{words_of(name)}_" for name in names) if not re.search(_NAMES["harmless"], name)]
+    return any(re.search(pattern, name) for pattern in patterns for name in words)
 
 
 def by_name_or_type(column: MaskableColumn) -> tuple[str, str] | None:

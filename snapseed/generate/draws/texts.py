@@ -160,7 +160,6 @@ def _json_value(name: str, value: pl.Series | json_raw) -> tuple[str, pl.Series]
 
 
 def _printed(value: object) -> str:
-    """A value as jsonb prints it."""
     if isinstance(value, dict):
         ordered = sorted(value.items(), key=lambda item: _jsonb_order(item[0]))
         return "{" + ", ".join(f'"{_escaped(name)}": {_printed(inner)}' for name, inner in ordered) + "}"

@@ -152,10 +152,9 @@ def _table_problems(
     yield from _row_security(facts, name, "COPY is refused")
     if load.request.mode is Mode.UPSERT and facts.has_rows:
         yield from conflict_problems(entity, facts)
-    key = names_of(entity.key)
-    if load.request.mode is Mode.REPAIR and facts.citus and load.commands(facts) and not facts.unique_on(*key):
-        text = f"{name} is a {facts.citus} table of Citus, whose rows can only be repaired by a unique index on its key"
-        yield Problem(f"{text}, ({', '.join(key)}): load it" if key else f"{text}, which it lacks: load it")
+    is_repaired = load.request.mode is Mode.REPAIR and load.commands(facts)
+    if facts.citus and is_repaired and not facts.unique_on(*names_of(entity.key)):
+        yield Problem(f"{name} is a table of Citus without a unique index on its key, which a repair needs: load it")
 
 
 def _column_problems(entity: EntityRecord, column: Column, found: ColumnFacts) -> Iterator[Problem]:

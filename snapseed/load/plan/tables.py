@@ -150,11 +150,8 @@ def _choose_emptying(facts: TableFacts, load: TableSet) -> tuple[Emptying, str]:
 
 def _choose_settings(prepared: Prepared) -> tuple[Setting, ...]:
     """The server's settings for the duration of the load."""
-    settings = []
-    if prepared.compression == "lz4":
-        reason = "compresses long values at a fraction of the cost of pglz; PostgreSQL reads both"
-        settings.append(Setting("default_toast_compression", "lz4", reason))
-    return tuple(settings)
+    reason = "compresses long values at a fraction of the cost of pglz; PostgreSQL reads both"
+    return (Setting("default_toast_compression", "lz4", reason),) if prepared.compression == "lz4" else ()
 
 
 def _choose_storage(entity: EntityRecord, facts: TableFacts, load: TableSet) -> tuple[tuple[str, ...], list[str]]:

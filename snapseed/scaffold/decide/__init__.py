@@ -13,10 +13,10 @@ from itertools import chain
 
 from snapseed.scaffold.conditions import Rule
 from snapseed.scaffold.decide.columns import Proposal
-from snapseed.scaffold.decide.combinations import DRAWN, NULL, Options, Row, Truths, are_independent, rows_meeting
+from snapseed.scaffold.decide.combinations import NULL, Options, Row, Truths, are_independent, rows_meeting
 from snapseed.scaffold.decide.sources import ImpossibleError, Sources, leave
 from snapseed.scaffold.decide.trial import CandidateRows, encoded, rows_of
-from snapseed.scaffold.draws import Draw, choice, constant
+from snapseed.scaffold.draws import DRAWN, Draw, choice, constant
 from snapseed.scaffold.schema import Table
 
 # Asks the server which rows of values, of these types, meet a rule.
@@ -108,10 +108,8 @@ def rehearsed(proposal: Proposal, columns: Columns, refusal: Callable[[Candidate
     if not proposal.sources.conditions.rules:
         return columns
     while (said := refusal(_rows_of(proposal, columns))) is not None:
-        joint = {name for group in columns.together for name in group.states}
-        less = {
-            name: _without(columns, name, said) for name in columns.draws if name in proposal.sources.nullable - joint
-        }
+        free = proposal.sources.nullable.difference(*(group.states for group in columns.together))
+        less = {name: _without(columns, name, said) for name in columns.draws if name in free}
         name = next((name for name, fewer in less.items() if refusal(_rows_of(proposal, fewer)) != said), None)
         if name is None:
             return replace(columns, notes=(*columns.notes, f"the server may reject its rows: {said}"))

@@ -13,14 +13,14 @@ from uuid import UUID
 import numpy as np
 
 from snapseed.generate.draws.unique import text_keys
-from snapseed.generate.words import WORDS, words_of
+from snapseed.generate.words import WORDS
 from snapseed.scaffold.conditions import MOMENTS, Bound, Limits, Order
 from snapseed.scaffold.decide.sources import Sources, leave
-from snapseed.scaffold.draws import Draw, Wanted, choice, literal, quoted
+from snapseed.scaffold.draws import Draw, Wanted, choice, literal, names_of_rows, quoted
 from snapseed.scaffold.draws_by_statistics import learned
 from snapseed.scaffold.draws_by_type import NUMBERS, draws_of, number_range
 from snapseed.scaffold.expressions import NOW
-from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, ordered_by_name, singular, suggests
+from snapseed.scaffold.names import ordered_by_name, suggests
 from snapseed.scaffold.schema import Table
 from snapseed.snapshot.types import INTEGERS, Family
 
@@ -35,8 +35,6 @@ _OFTEN = 0.1
 _NEARLY_ALWAYS = 0.95
 # The correlation from which on the rows of a column are in its order.
 _IN_ORDER = 0.9
-# Lookups up to this size list their names one by one, so that people can edit them.
-_MOST_LISTED = 8
 _TEXTS = {Family.TEXT, Family.CHARACTER}
 _PEOPLE = {"first_name": WORDS["FIRST_NAMES"], "last_name": WORDS["LAST_NAMES"]}
 
@@ -293,7 +291,9 @@ def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
         yield _by_position(sources, wanted, sources.by_position[name])
     else:
         is_text = family in _TEXTS or (wanted.limits.max_length is not None and family is not Family.BYTEA)
-        for draw in chain(learned(wanted), _listed(sources, wanted), draws_of(wanted)):
+        key = sources.table.kind(sources.place.key[0])
+        named = names_of_rows(wanted, sources.place.rows or 0, (*key.modifiers, None)[0])
+        for draw in chain(named, learned(wanted), draws_of(wanted)):
             texts = [example for example in draw.examples if isinstance(example, str)] if is_text else []
             is_short = wanted.length is None or all(len(text) <= wanted.length for text in texts)
             if is_short and (draw.is_unique or not wanted.is_unique):
@@ -323,24 +323,3 @@ def _by_position(sources: Sources, wanted: Wanted, labels: tuple[str, ...]) -> D
         first = int(low.value) + low.strict
     last = first + min(MOST_PLACES, int(sources.conditions.room[wanted.name])) - 1
     return Draw(f"rows.positions + {first}" if first else "rows.positions", (first, last), is_unique=True)
-
-
-def _listed(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
-    """The names, or the codes, of the rows of a lookup, one for each row."""
-    count = sources.place.rows
-    is_free = not wanted.column.labels and wanted.limits.allowed is None
-    is_free_text = wanted.kind.family in _TEXTS and not wanted.kind.is_array and is_free
-    if count is None or count > _MOST_LISTED or not is_free_text:
-        return
-    table = words_of(sources.table.name)
-    last, title = singular(table.rpartition("_")[2]), singular(table).replace("_", " ").capitalize()
-    names = LOOKUPS.get(last) or tuple(f"{title} {number}" for number in range(1, count + 1))
-    if wanted.is_key or suggests("code", wanted.name):
-        codes = tuple(sorted(name.replace(" ", "_").lower() for name in names))
-        values = {"country": COUNTRY_CODES[:count], "currency": names}.get(last, codes)
-    elif suggests("label", wanted.name) or words_of(wanted.name) in {table, last}:
-        values = names
-    else:
-        return
-    if len(set(values)) == count:
-        yield Draw(f"[{', '.join(map(quoted, values))}]", values, is_unique=True, is_whole=True)

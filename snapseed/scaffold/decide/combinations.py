@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice, product
 
+from snapseed.scaffold.draws import DRAWN
+
 NULL = "null"
-# Whatever the column's own draw gives.
-DRAWN = "(drawn)"
 # How many columns without a list of values may get one, how many values of a list count, and how many rows are kept.
 _MOST_SPELLED, _MOST_VALUES, _MOST_ROWS = 4, 12, 12
 _MOST_TRIED = 20_000

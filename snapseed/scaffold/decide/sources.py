@@ -114,10 +114,10 @@ def most_per_parent(sources: Sources, stride: int, usual: int) -> int:
         return most
     if room >= _ROOMY:
         return int(min(most, max(1, room // _MANY_ROOTS // stride)))
-    if stride * _ROOTS > room:
+    if stride * _ROOTS > room and not sources.table.rows:
         kind = short_type(sources.table.column(name).type)
         raise ImpossibleError(sources.table.oid, f"its key, a {kind}, has no room for all its rows")
-    return int(min(most, _MOST_SMALL, room // _ROOTS // stride))
+    return int(min(most if sources.table.rows else min(most, _MOST_SMALL), max(1, room // _ROOTS // stride)))
 
 
 def leave(table: Table, name: str, why: str) -> dict[str, str]:

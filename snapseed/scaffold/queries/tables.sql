@@ -1,6 +1,11 @@
--- Ordinary and partitioned tables: no partitions, no tables of extensions, not our own.
+-- Ordinary and partitioned tables: no partitions, no tables of extensions, not our own. One is visible if its name is found
+-- in its schema first.
 SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name,
-       coalesce(obj_description(c.oid, 'pg_class'), '') AS comment
+       coalesce(obj_description(c.oid, 'pg_class'), '') AS comment,
+       n.oid IS NOT DISTINCT FROM
+         (SELECT v.oid FROM unnest(%(path)s::text[]) WITH ORDINALITY AS p(name, place)
+            JOIN pg_namespace v ON v.nspname = p.name JOIN pg_class o ON o.relnamespace = v.oid AND o.relname = c.relname
+           ORDER BY p.place LIMIT 1) AS is_visible
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
    AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'snapseed')
