@@ -98,7 +98,6 @@ class Meter:
         return ", ".join(parts)
 
     def _show(self, label: str, done: float | None, total: float | None, text: str) -> None:
-        """Show a phase, once the run has taken long enough: as a bar, or as a line now and then."""
         now = self._clock()
         if now - self._started < _PATIENCE_SECONDS:
             return

@@ -167,7 +167,6 @@ def find_project(start: Path | None = None, env_file: Path | None = None) -> Pro
 
 
 def _resolve_environment(project: Project, name: str, overrides: Mapping[str, Any]) -> Environment:
-    """An environment with the values of flags, variables and file. What lacks its variable is kept as `unset`."""
     resolved = {
         key: _resolve_setting(project, name, key, overrides.get(key)) for key in EnvironmentTable.__struct_fields__
     }
@@ -214,7 +213,6 @@ def _resolve_setting(project: Project, environment: str, key: str, flag: object)
 
 
 def _project(file: Path, tables: dict[str, Any]) -> Project:
-    """The project of a file with these tables. Raises `ConfigurationError` for a setting that is wrong."""
     main_name = "snapseed" if file.name == FILE_NAME else "tool.snapseed"
     table = _project_table(tables.get("snapseed", {}), f"{file} [{main_name}]")
     environments, embeddings = tables.get("environments"), tables.get("embeddings")

@@ -233,7 +233,6 @@ class Vocabulary:
         return vectors
 
     def _remembered(self, pieces: pa.LargeBinaryArray) -> Int8s:
-        """The vectors of pieces, computed for those that are new. Others are forgotten when there is no room."""
         with self._lock:
             places = self._places(pieces)
             if len(self._known) + np.count_nonzero(places < 0) > self._room:

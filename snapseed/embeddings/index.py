@@ -78,7 +78,6 @@ def own_name(facts: TableFacts, source: EmbeddingSource) -> str:
 
 
 def _restore(connection: Connection, facts: TableFacts) -> Iterator[str]:
-    """Rebuild the indexes that were dropped before the vectors came, and forget that they were dropped."""
     if not has_table(connection, "dropped_indexes"):
         return
     present = {index.name for index in facts.indexes}
@@ -98,7 +97,6 @@ def _restore(connection: Connection, facts: TableFacts) -> Iterator[str]:
 
 
 def _build_own(connection: Connection, facts: TableFacts, source: EmbeddingSource) -> Iterator[str]:
-    """Build the index that [embeddings] asks for, if it can be built and is missing; tell what was done."""
     method, column = source.settings.index, facts.column(source.settings.vector)
     if method is None:
         return

@@ -122,7 +122,6 @@ def _leaves(template: object, path: tuple[str | int, ...] = ()) -> Iterator[tupl
 
 
 def _filled(template: object, known: Mapping[str, object]) -> object:
-    """The template with its names filled in. A text that is only a name becomes its value, whatever its type."""
     if isinstance(template, Mapping):
         return {name: _filled(value, known) for name, value in template.items()}
     if isinstance(template, list):

@@ -68,7 +68,6 @@ def search(project: Project, environment: Environment, question: str, limit: int
 
 
 def _statement(connection: Connection, source: EmbeddingSource, manifest: Manifest, where: str) -> sql.Composed:
-    """The query for the nearest chunks. Raises `SchemaError` if nothing is loaded."""
     tables = read_tables(connection, [table_name(record) for record in manifest.entities])
     facts = tables.get(table_name(source.target))
     column = facts.column(source.settings.vector) if facts else None

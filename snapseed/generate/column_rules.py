@@ -107,7 +107,6 @@ def read_schema_rules(path: Path | None) -> SchemaRules:
 
 
 def _rules(statements: Sequence[Sequence[str]]) -> SchemaRules:
-    """What the statements of a schema file say about tables, in their order."""
     tables: dict[str, dict[str, ColumnRule]] = {}
     enums: dict[str, frozenset[str]] = {}
     # What gives a column a value when a row has none.

@@ -208,7 +208,6 @@ def fan_out(
     ends = cache(lambda mean: thresholds(skewed_weights(mean, maximum)))
 
     def count(bits: UInt64s, frame: pl.DataFrame) -> Int64s:
-        """How many children each parent has, drawn from the mean of its own value of `by`."""
         if by is None:
             return categories(bits, ends(means[None])).astype(np.int64)
         counts = np.full(len(bits), -1, dtype=np.int64)

@@ -109,7 +109,6 @@ def _check(entity: Entity, entities: Mapping[str, Entity]) -> None:
 
 
 def _check_lookups(entities: Mapping[str, Entity]) -> None:
-    """Raise `GeneratorError` if entities need each other's rows."""
     needs = {
         name: set(entity.parameters) - {ancestor.name for ancestor in entity.ancestors}
         for name, entity in entities.items()

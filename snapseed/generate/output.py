@@ -83,7 +83,6 @@ def _comparable(keys: pa.Array) -> pa.Array:
 
 
 def _converted(entity: Entity, name: str, kind: ColumnType, series: pl.Series) -> pa.Array:
-    """A column as Arrow has it. Raises `GeneratorError` for values that its type cannot hold."""
     try:
         if series.dtype == pl.Object:  # polars would pass on the addresses of the objects
             raise ValueError("Python objects have no column type")  # noqa: TRY301

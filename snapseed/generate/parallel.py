@@ -62,7 +62,6 @@ def _made_elsewhere(tasks: Tasks, told: Told, executor: Executor) -> Generator[t
 
 
 def _made_here(tasks: Tasks, told: Told, jobs: int) -> Generator[tuple[int, PartResult], None, None]:
-    """Make parts in this process, and in others as well once it turns out to take long."""
     rest, began, done = enumerate(tasks), time.monotonic(), 0
     others: _Others | None = None
     with ExitStack() as stack:

@@ -140,7 +140,6 @@ def values_of(texts: Sequence[str | None], kind: ColumnType) -> pa.Array:
 
 
 def _read(path: Path) -> pl.DataFrame:
-    """The rows of a pool, all of them texts. Raises `GeneratorError` for what is not CSV or empty."""
     try:
         # Python's reader rather than polars': it infers no types, so the words `nan` and `1984` stay text, and it does
         # the same in every version. A pool is small.

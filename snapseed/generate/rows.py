@@ -217,8 +217,8 @@ class Rows(Draws):
         return pl.Series(self._numbers() - 1) * step + first
 
     @named_draw
-    def code(self, column: str, length: int, alphabet: str = LETTERS) -> pl.Series:
-        """Unique texts of `length` characters from `alphabet`, in no visible order (String).
+    def code(self, column: str, length: int, alphabet: str = LETTERS, *, ascending: bool = False) -> pl.Series:
+        """Unique texts of `length` characters from `alphabet`, in no visible order or, for keys, `ascending` (String).
 
         Raises `ValueError` if there are more rows than such texts, and for an alphabet of fewer than two characters, a
         repeated one, or one that is not ASCII.
@@ -226,7 +226,8 @@ class Rows(Draws):
         >>> rows.code("voucher", 8, "ABCDEFGHJKLMNPQRSTUVWXYZ23456789").to_list()
         ['372YH7MN', 'ZR985WK2', 'BTVRK646', 'QUYZ3SDN']
         """
-        return unique.codes(self.bits(column), self._numbers(), self._permutation(column), length, alphabet)
+        key = None if ascending else self._permutation(column)
+        return unique.codes(self.bits(column), self._numbers(), key, length, alphabet)
 
     @named_draw
     def unique(self, column: str, texts: pl.Series | str, separator: str = "", longest: int | None = None) -> pl.Series:

@@ -72,7 +72,6 @@ def _as_stored(column: Column) -> sql.Composed:
 def _batches(
     connection: Connection, statement: sql.Composed, columns: Sequence[Column], where: str, limits: BatchLimits
 ) -> Generator[pa.RecordBatch]:
-    """Read the rows of a COPY in batches. Raises `CaptureError` for a value that Arrow cannot hold."""
     receiver, read, taken, state = Receiver(columns), library().snapseed_read, 0, _FULL
     with _copying(connection, statement), _stream(connection.pgconn) as stream:
         while state != _ENDED:
@@ -102,7 +101,6 @@ def _batches(
 
 @contextmanager
 def _copying(connection: Connection, statement: sql.Composed) -> Iterator[None]:
-    """A COPY that runs while the block does. After Ctrl-C its answer is read, so that the connection stays usable."""
     with connection.cursor() as cursor:
         try:
             with cursor.copy(statement):

@@ -138,7 +138,6 @@ class Watch:
         self._thread.join(_JOIN_SECONDS)
 
     def _run(self) -> None:
-        """The thread: look for blockers while the load has not moved for a while."""
         try:
             while (seconds := self._moved_at + self._patience - time.monotonic()) > 0:
                 if self._ended.wait(seconds):

@@ -1,13 +1,12 @@
 "use strict";
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-// A number in a cell, or its text: 1,234 · ≈ 1.2 M · 12 % · <1 %.
-const units = { k: 1e3, M: 1e6, B: 1e9 };
+// A number in a cell, or its text: 1,234 · ≈ 1,200 · 12 % · <1 %.
 function valueOf(cell) {
   if (cell.dataset.v) return Number(cell.dataset.v);
   const text = cell.textContent.trim();
-  const found = /^[≈<]?\s*([\d.,]+)\s*([kMB%]?)$/.exec(text);
-  return found ? Number(found[1].replaceAll(",", "")) * (units[found[2]] || 1) - (text[0] === "<" ? 0.5 : 0) : text;
+  const found = /^[≈<]?\s*([\d.,]+)\s*%?$/.exec(text);
+  return found ? Number(found[1].replaceAll(",", "")) - (text[0] === "<" ? 0.5 : 0) : text;
 }
 function compare(a, b) {
   if (typeof a === typeof b) return typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true });

@@ -181,10 +181,10 @@ def _rendered(context: Mapping[str, object], most_bytes: int) -> str:
     templates.filters |= {
         "bars": _bars,
         "bottleneck": lambda copied: LoadTimes(entities=(*copied,)).bottleneck,
-        "cut": _cut,
+        "cut": lambda text, most: text if len(text) <= most else text[: most - 1] + "…",
         "percent": _percent,
         "printable": printable,
-        "rounded": _rounded,
+        "rounded": lambda number: f"{float(f'{number:.3g}'):,.0f}",
         "size": size,
         "spark": _spark,
         "thousands": "{:,}".format,
@@ -219,17 +219,6 @@ def _spark(counts: Sequence[int]) -> str:
     return "".join("▁▂▃▄▅▆▇█"[count * 7 // max(pairs)] for count in pairs)
 
 
-def _cut(text: str, characters: int) -> str:
-    """The text, or its beginning if it is longer."""
-    return text if len(text) <= characters else text[: characters - 1] + "…"
-
-
 def _percent(share: float) -> str:
     """A share in whole percent; one that is less than that is not 0."""
     return f"{share * 100:.0f} %" if share >= 0.01 or not share else "<1 %"  # noqa: PLR2004 - a percent
-
-
-def _rounded(number: int) -> str:
-    """An estimate in three digits, as 1.23 M."""
-    factor, unit = next((each for each in ((10**9, " B"), (10**6, " M"), (10**3, " k")) if number >= each[0]), (1, ""))
-    return f"{number / factor:.3g}{unit}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import reduce
+from itertools import chain
 
 from sqlglot import exp
 
@@ -34,9 +35,10 @@ _MOST_VALUES = 20
 # A column with so many digits has room for anything.
 _MANY_DIGITS = 20
 _WHOLE = {"smallint": 15, "integer": 31, "bigint": 63}
+_REPEATED = re.compile(r"\^(?:\[[^]]+\]|\\d)\{(?:\d+,)?(\d+)\}\$")
 _DIGITS = re.compile(r"(?:character|character varying|numeric)\((\d+)(?:,-?\d+)?\)")
-# Days between two moments; in fewer, there is no room for a moment that is a day later.
-_DAYS, _LEAST_DAYS = re.compile(r"(\d+)(?: days?)?"), 3
+# How far two numbers or two moments are from each other.
+_DISTANCE = re.compile(r"(\d+)(?: days?)?")
 MOMENTS = {Family.DATE, Family.TIMESTAMP, Family.TIMESTAMPTZ}
 _SIGNS: dict[type[exp.Expr], str] = {exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=", exp.EQ: "="}
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
@@ -99,8 +101,8 @@ class Limits:
 class Order:
     """A rule by which the value of one column is at most (or below, if `strict`) that of another.
 
-    With `either`, the two only have to differ, so it may also be above. Without a rule, their names say so. If moments
-    must be `within` some days of each other, those that are in order and no further apart meet the rule.
+    With `either`, the two only have to differ, so it may also be above. Without a rule, their names say so. The other
+    may have to be above by at `least` a number, or days, or may be by at `most` so many.
     """
 
     before: str
@@ -108,7 +110,8 @@ class Order:
     strict: bool
     rule: Rule | None
     either: bool = False
-    within: int | None = None
+    least: int = 0
+    most: int | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,17 @@ class Conditions:
     listed: Mapping[str, tuple[object, ...]]
     room: Mapping[str, float]
     now: datetime = NOW
+
+    def singled_out(self, name: str) -> tuple[object, ...]:
+        """The values of a column that conditions over several name: those that it may be equal to, or not."""
+        trees = [rule.tree for rule in self.rules if rule.tree is not None and len(rule.columns) > 1]
+        found: list[object] = []
+        for node in chain.from_iterable(tree.find_all(exp.EQ, exp.NEQ) for tree in trees):
+            if isinstance(node.this, exp.Column) and node.this.name == name:
+                value = constant_in(node.expression.this if isinstance(node.expression, exp.Any) else node.expression)
+                found += value if isinstance(value, list) else [value]
+        whole = (int(value) if isinstance(value, Decimal) and value == int(value) else value for value in found)
+        return tuple(dict.fromkeys(value for value in whole if value is not None))
 
     def on(self, name: str) -> bool:
         """Whether there is any condition on a column."""
@@ -190,6 +204,7 @@ def _room(column: ColumnFacts, limits: Limits) -> float:
         return min(high, float(2 ** _WHOLE[column.type] - 1)) - (low if limits.low else 1) + 1
     lengths = [int(digits[1])] if digits else []
     lengths += [limits.max_length] if limits.max_length is not None else []
+    lengths += [int(found[1]) for found in map(_REPEATED.fullmatch, limits.patterns) if found]
     return float(10 ** min([*lengths, _MANY_DIGITS]))
 
 
@@ -220,21 +235,24 @@ def _order(rule: Rule) -> Order | None:
             first, second, sign = part.this, part.expression, _SIGNS.get(type(part), ">")
         case _:
             return None
-    if isinstance(first, exp.Sub):
-        first, second = first.this, exp.Add(this=first.expression, expression=second)
-    elif isinstance(first, exp.Add):
+    if isinstance(first, exp.Add) or isinstance(second, exp.Sub):
         first, second, sign = second, first, _MIRRORED[sign]
-    days = None
+    if isinstance(first, exp.Sub):
+        # What is taken from one side is added to the other.
+        added = (first.expression, second) if isinstance(first.expression, exp.Column) else (second, first.expression)
+        first, second = first.this, exp.Add(this=added[0], expression=added[1])
+    distance = None
     if isinstance(second, exp.Add) and not isinstance(part, exp.NEQ):
-        found = _DAYS.fullmatch(str(constant_in(second.expression)))
-        days, second = int(found[1]) if found else 0, second.this
-        if days != 1 if sign == ">=" else sign == ">" or days < _LEAST_DAYS:
+        distance, second = _DISTANCE.fullmatch(str(constant_in(second.expression))), second.this
+        if distance is None:
             return None
     if not isinstance(first, exp.Column) or not isinstance(second, exp.Column) or first == second:
         return None
-    if days is not None:
-        within = None if sign == ">=" else days - (sign == "<")
-        return Order(second.name, first.name, within is None, rule, within=within)
+    if distance is not None:
+        far = int(distance[1]) + {">": 1, "<": -1}.get(sign, 0)
+        if sign.startswith(">"):
+            return Order(second.name, first.name, strict=False, rule=rule, least=far)
+        return Order(second.name, first.name, strict=False, rule=rule, most=far) if far else None
     before, after = (second.name, first.name) if sign.startswith(">") else (first.name, second.name)
     return Order(before, after, not sign.endswith("="), rule, either=isinstance(part, exp.NEQ))
 

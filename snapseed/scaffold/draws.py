@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice, product
+from string import ascii_lowercase, ascii_uppercase
 
 from rstr import Rstr
 
@@ -42,6 +43,8 @@ _MOST_LISTED = 8
 _KEY_DIGITS = 9
 # A run of this many digits in a pattern has room for the row number.
 _ROOM = 3
+# So many digits, or letters, have room for a million rows, or half of them.
+_MANY_DIGITS, _MANY_LETTERS = 6, 4
 _MATCHES = 8
 
 
@@ -215,9 +218,13 @@ def _keys(wanted: Wanted) -> Iterator[Draw]:
 
 def _numbered(width: int, before: str = "", after: str = "") -> Draw:
     """The row number in this many digits between two texts. The digits limit the number of rows."""
-    parts = [quoted(before)] * bool(before) + [f"{NUMBER}.str.zfill({width})"] + [quoted(after)] * bool(after)
-    examples = tuple(f"{before}{number:0>{width}}{after}" for number in ("1", "9" * width))
-    return Draw(" + ".join(parts), examples, is_unique=True)
+    return _between(before, f"{NUMBER}.str.zfill({width})", after, (f"{1:0>{width}}", "9" * width))
+
+
+def _between(before: str, code: str, after: str, examples: tuple[str, ...]) -> Draw:
+    """Unique texts between two that are always the same."""
+    parts = [quoted(before)] * bool(before) + [code] + [quoted(after)] * bool(after)
+    return Draw(" + ".join(parts), tuple(before + example + after for example in examples), is_unique=True)
 
 
 def templated(wanted: Wanted, template: str) -> Draw:
@@ -289,17 +296,33 @@ def _place(wanted: Wanted, name: str, *, is_only: bool) -> tuple[str, tuple[str,
 
 
 def _matching(wanted: Wanted) -> Iterator[Draw]:
-    """Texts that match the pattern of a check; if unique, with the row number in place of as much as can be."""
+    """Texts that match the pattern of a check; if unique, with the row number in place of digits, or of letters."""
     is_padded = wanted.kind.family is Family.CHARACTER
     for pattern in wanted.limits.patterns:
         texts = texts_matching(pattern, wanted.length if is_padded else None)
         if texts and not wanted.is_unique:
             yield choice(wanted, texts)
-        for text in texts[:1] if wanted.is_unique else ():
+        if not wanted.is_unique:
+            continue
+        long = texts_matching(re.sub(r"\{\d+,(\d+)\}", r"{\1}", pattern.replace("+", "{6}")))
+        found: list[tuple[bool, Draw]] = []
+        for text in (*texts[:1], *long[:1]):
             alone = reversed(list(re.finditer(rf"\d{{{_ROOM},}}", text)))
             for runs in (*(list(re.finditer(places, text)) for places in (r"\w+", r"\d+")), *([run] for run in alone)):
-                if sum(len(run[0]) for run in runs) >= _ROOM:
-                    yield _grouped(text, runs)
+                digits = sum(len(run[0]) for run in runs)
+                found += [(digits < _MANY_DIGITS, _grouped(text, runs))] if digits >= _ROOM else []
+            letters = re.finditer("[A-Z]{2,}|[a-z]{2,}", text)
+            found += [(len(run[0]) < _MANY_LETTERS, _lettered(wanted, text, run)) for run in letters]
+        # What has room for few rows comes last.
+        yield from (draw for _, draw in sorted(found, key=lambda pair: pair[0]))
+
+
+def _lettered(wanted: Wanted, text: str, run: re.Match[str]) -> Draw:
+    """The row number, counted in letters, in place of some letters of a text."""
+    letters, order = ascii_uppercase if run[0].isupper() else ascii_lowercase, ", ascending=True" * wanted.is_key
+    code = f"rows.code({wanted.draw}, {len(run[0])}, {quoted(letters)}{order})"
+    examples = (letters[0] * len(run[0]), letters[-1] * len(run[0]))
+    return _between(text[: run.start()], code, text[run.end() :], examples)
 
 
 def _grouped(text: str, runs: list[re.Match[str]]) -> Draw:

@@ -11,24 +11,18 @@ from functools import cache, cached_property
 
 from snapseed.generate.words import words_of
 from snapseed.scaffold.arrange import Arrangement, Place
-from snapseed.scaffold.arrange.guesses import with_guesses
+from snapseed.scaffold.arrange.parents import with_guesses
 from snapseed.scaffold.arrange.placing import arrange
-from snapseed.scaffold.arrange.sizes import (
-    MOST_PER_PARENT,
-    children_per_parent,
-    fan_out_of,
-    largest_root,
-    rows_of,
-)
+from snapseed.scaffold.arrange.sizes import MOST_PER_PARENT, children_per_parent, fan_out_of, largest_root, rows_of
 from snapseed.scaffold.conditions import conditions_of
 from snapseed.scaffold.decide import Answer, Columns, decide, rehearsed
 from snapseed.scaffold.decide.columns import Proposal, propose, share_of_nulls
 from snapseed.scaffold.decide.sources import ImpossibleError, most_per_parent, sources_of
 from snapseed.scaffold.decide.trial import CandidateRows
-from snapseed.scaffold.draws import NUMBER, quoted
+from snapseed.scaffold.draws import DRAWN, NUMBER, quoted
 from snapseed.scaffold.draws_by_statistics import coupled, weights_of
 from snapseed.scaffold.expressions import NOW
-from snapseed.scaffold.kept import HeldRows, KeptRows
+from snapseed.scaffold.kept import HeldRows
 from snapseed.scaffold.names import identifier, short_type
 from snapseed.scaffold.schema import Table
 from snapseed.snapshot.manifest import IDENTIFIER, is_identifier
@@ -56,7 +50,7 @@ class EntityPlan:
     title: str
     key: tuple[str, ...]
     columns: Mapping[str, str]
-    rows: str | None
+    rows: str | None = None
     parent: str | None = None
     per_parent: str | None = None
     among: str | None = None
@@ -150,10 +144,7 @@ def plan_project(
 
 
 def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tuple[list[EntityPlan], dict[int, str]]:
-    """For all tables, parents before children; and why some can have no rows.
-
-    What has to do with one of those waits for the next time: without it, it may become something else.
-    """
+    """For all tables, parents before children; and why some can have no rows. What needs them waits."""
     names = {place.name for place in arrangement.places.values()}
     largest = largest_root(arrangement)
     impossible: dict[int, str] = {}
@@ -162,11 +153,12 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
     strides: dict[int | None, int] = {None: 1}
     entities: dict[int, EntityPlan] = {}
     for oid in sorted(arrangement.places, key=lambda oid: len(arrangement.ancestors(oid))):
-        if oid in arrangement.kept:
-            entities[oid] = _kept(arrangement.tables[oid], arrangement.places[oid], arrangement.kept[oid])
+        place = arrangement.places[oid]
+        if kept := arrangement.kept.get(oid):
+            entity = _declared(arrangement.tables[oid], place, kept.columns)
+            entities[oid] = replace(entity, rows=str(len(kept.rows)), pool=kept.pool)
             continue
-        key = arrangement.places[oid].parent
-        parent = None if key is None else key.target
+        parent = None if place.parent is None else place.parent.target
         related = {*arrangement.ancestors(oid), *(found.target for found in arrangement.tables[oid].foreign_keys)}
         if oid in waiting or related & (impossible.keys() | waiting):
             waiting.add(oid)
@@ -177,7 +169,7 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
             usual = counts[-1] if counts else MOST_PER_PARENT
             most = None if parent is None else most_per_parent(proposal.sources, strides[parent], usual)
             columns = rehearsed(proposal, decide(proposal, answer), refusal)
-            if unknown := columns.null.keys() & {*arrangement.places[oid].key}:
+            if unknown := columns.null.keys() & {*place.key}:
                 raise ImpossibleError(oid, f"snapseed found no values for its key ({', '.join(unknown)})")  # noqa: TRY301
         except ImpossibleError as exc:
             impossible[oid] = exc.reason
@@ -199,17 +191,15 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
     return list(entities.values()), impossible
 
 
-def _kept(table: Table, place: Place, kept: KeptRows) -> EntityPlan:
-    """For a table that keeps the rows that it holds."""
+def _declared(table: Table, place: Place, columns: Iterable[str]) -> EntityPlan:
+    """The declaration of an entity with these columns."""
     return EntityPlan(
         name=place.name,
         table=None if table.name == place.name else table.name,
         schema=None if table.is_visible else table.schema,
         title=_title(table),
-        key=kept.key,
-        columns={name: short_type(table.kind(name).name) for name in kept.columns},
-        rows=str(len(kept.rows)),
-        pool=kept.pool,
+        key=place.key,
+        columns={name: short_type(table.kind(name).name) for name in columns},
     )
 
 
@@ -223,17 +213,10 @@ def _entity(proposal: Proposal, columns: Columns, parent: str | None, names: Col
     def named(code: str) -> str:
         return _ENTITY.sub(lambda match: alias_of(match[1], parameters), _ROWS.sub(r"\1", code))
 
-    plan = EntityPlan(
-        name=place.name,
-        table=None if table.name == place.name else table.name,
-        schema=None if table.is_visible else table.schema,
-        title=_title(table),
-        key=place.key,
-        columns={name: short_type(table.kind(name).name) for name in values},
+    plan = replace(
+        _declared(table, place, values),
         parent=parent,
-        per_parent=None,
         among=among,
-        rows=None,
         parameters=parameters,
         references=frozenset(name for code in codes for name in _ENTITY.findall(code)) | ({among} if among else set()),
         statements=tuple((name, named(code)) for name, code in statements),
@@ -274,13 +257,14 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
         return variable
 
     for group in columns.together:
-        weights = weights_of(sources.table, group.states)
+        drawn_or_null = {name for name, states in group.items() if DRAWN in states}
+        weights = weights_of(sources.table, group)
         codes = {
-            name: coupled(group.states, [state is None for state in states] if name in group.drawn else states, weights)
-            for name, states in group.states.items()
+            name: coupled(group, [state is None for state in states] if name in drawn_or_null else states, weights)
+            for name, states in group.items()
         }
-        nulls |= {name: (f"no {name}", codes[name]) for name in group.drawn}
-        draws |= {name: replace(draws[name], code=codes[name], local=None) for name in codes.keys() - group.drawn}
+        nulls |= {name: (f"no {name}", codes[name]) for name in drawn_or_null}
+        draws |= {name: replace(draws[name], code=codes[name], local=None) for name in codes.keys() - drawn_or_null}
 
     @cache
     def drawn(name: str) -> str:
@@ -302,11 +286,10 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
     values = {}
     for name in (column.name for column in sources.table.columns if column.name in filled):
         values[name] = draws[name].finished(variables.get(name, filled[name]))
-    return statements, values | {
-        name: f"rows.or_null({quoted(draw)}, {values[name]}, {share})"
-        for name, (draw, share) in nulls.items()
-        if name in values
-    }
+    spared = {name: (f"{name} spared", f"rows.key().is_in({list(keys)})") for name, keys in columns.spared.items()}
+    for name, (draw, share) in (*nulls.items(), *spared.items()):
+        values |= {name: f"rows.or_null({quoted(draw)}, {values[name]}, {share})"} if name in values else {}
+    return statements, values
 
 
 def _title(table: Table) -> str:

@@ -124,22 +124,23 @@ class Snapshot:
                         raise SnapshotError(summary, where=where, observed=problem, next_step=RESTORE)
 
     def _opened(self, file: PartFile, *, altered: bool = False, whole: bool = False) -> BinaryIO:
+        """A file, open, of the length that the manifest says."""
         with readable(self.path(file)), ExitStack() as stack:
             try:
                 stream = stack.enter_context(self.place.open(file, whole=whole))
             except FileNotFoundError as exc:
-                if isinstance(self.place, Folder) or self._is_there_still(self.place):
+                place = self.place
+                if isinstance(place, Folder):
+                    raise
+                there = decode(bytes(place.read(FILE_NAME)[0]), where=f"{place}/{FILE_NAME}")
+                if there.identity == self.manifest.identity:
                     raise
                 summary = "another process has replaced the snapshot meanwhile"
-                raise StoreError(summary, where=str(self.place), next_step="run this again") from exc
+                raise StoreError(summary, where=str(place), next_step="run this again") from exc
             if not altered and (problem := length_problem(stream, file)):
                 raise ValueError(problem)
             stack.pop_all()
             return stream
-
-    def _is_there_still(self, place: Prefix) -> bool:
-        manifest = decode(bytes(place.read(FILE_NAME)[0]), where=f"{place}/{FILE_NAME}")
-        return manifest.identity == self.manifest.identity
 
     def batches(self, entity: EntityRecord, names: Sequence[str]) -> Generator[pa.RecordBatch]:
         """All rows of an entity with these of its columns, as `Part.batches` has them."""

@@ -106,6 +106,7 @@ class Prefix:
         return {self.key(file) for file in with_lists(manifest, self._read_list, where=str(self)).files}
 
     def _read_list(self, listed: FileList) -> bytes:
+        """What a list of files holds."""
         return bytes(self.read(self.key(listed), {"range": (0, listed.bytes + 1)})[0])
 
     def read(self, key: str, options: Any = None) -> tuple[memoryview, ObjectMeta, dict[str, str]]:  # noqa: ANN401
@@ -190,6 +191,7 @@ class Prefix:
 
     @contextmanager
     def _client(self) -> Iterator[ObjectStore]:
+        """The client for the keys of this snapshot; its errors become ours."""
         with translated(str(self)):
             yield client_of(self.store, self.name)
 
@@ -309,6 +311,7 @@ class PrefixStaging:
 
 
 def _local(kind: str, token: str) -> Path:
+    """A temporary folder of this machine: what it is for, and a word that no other one has."""
     return Path(tempfile.gettempdir(), f"snapseed-{kind}-{token}")
 
 

@@ -98,6 +98,7 @@ def translated(where: str) -> Iterator[None]:
 
 
 def _refusal(exc: Exception, where: str) -> SnapshotError | StoreError:
+    """The error about what a store has refused or failed to do, by the store's own code."""
     text = str(exc).partition("\n\nDebug")[0]
     answer = _ANSWER.search(text)
     # Without the query of the URL, which has a token of Azure.

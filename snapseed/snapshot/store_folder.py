@@ -261,10 +261,12 @@ def writing_to(folder: Path) -> Iterator[None]:
 
 
 def _staging(final: Path) -> Path:
+    """Where a new snapshot is written."""
     return final.parent / f".{final.name}.partial"
 
 
 def _retired(final: Path) -> Path:
+    """Where the old snapshot waits until the new one is in place."""
     return final.parent / f".{final.name}.replaced"
 
 
@@ -298,6 +300,7 @@ def _repair(final: Path) -> None:
 
 
 def _finish_replacement(final: Path) -> None:
+    """Remove the old snapshot if the new one is in place; otherwise put it back."""
     retired = _retired(final)
     if final.exists():
         with suppress(OSError):
@@ -320,6 +323,7 @@ def _remove(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
+    """Flush a file or a folder to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

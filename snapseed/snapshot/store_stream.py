@@ -60,6 +60,7 @@ class PieceReader(io.RawIOBase):
         return b"".join(pieces)
 
     def _piece(self, start: int, end: int) -> memoryview:
+        """A range that is not in the tail, or its beginning."""
         if not self._window_start <= start < self._window_start + len(self._window):
             last = min(max(end, start + TAIL_BYTES), self._body)
             self._window, self._window_start = self._fetch(start, last), start
@@ -103,10 +104,12 @@ class WholeReader(PieceReader):
         super().close()
 
     def _piece(self, start: int, end: int) -> memoryview:
+        """A range that is not in the tail, or as much of it as one block has."""
         number, offset = divmod(start, self._block_bytes)
         return self._block(number)[offset : offset + end - start]
 
     def _block(self, number: int) -> memoryview:
+        """A block, after it and the next ones were asked for."""
         if number <= self._asked + _AHEAD:
             for each in range(self._asked, min(number + _AHEAD + 1, self._count)):
                 self._ask(each)
@@ -118,6 +121,7 @@ class WholeReader(PieceReader):
         return self._blocks[number].result()
 
     def _ask(self, number: int) -> None:
+        """Ask for a block, unless that was done."""
         if number not in self._blocks:
             start = number * self._block_bytes
             self._blocks[number] = self._threads.submit(self._fetch, start, min(start + self._block_bytes, self._body))

@@ -145,7 +145,6 @@ def hold_snapshot_template(
     own = environment.changed(name=own_name, database=database, embeddings="snapshot", create_schema=not tables.create)
 
     def make() -> dict[str, str]:
-        """Create the tables, load the snapshot, and leave the database as clones should find it."""
         copy_database(server, source, name, SERVER_DEFAULT)
         if tables.create is not None:
             tables.create(server.url(name))

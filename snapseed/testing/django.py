@@ -34,7 +34,6 @@ class SnapshotRunner(DiscoverRunner):  # type: ignore[misc]
             raise CommandError(str(exc)) from exc
 
     def _from_template(self, options: dict[str, object]) -> object:
-        """Let Django create its databases from the template of the snapshot and its migrations."""
         project = find_project()
         name = self.environment or ("test" if "test" in project.environments else None)
         connection = connections[self.alias]

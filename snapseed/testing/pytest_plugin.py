@@ -121,7 +121,6 @@ def snapseed_schema() -> CreateTables | None:
 
 @pytest.fixture(scope="session")
 def _snapseed_clones(request: pytest.FixtureRequest, snapseed_schema: CreateTables | None) -> Iterator[Clones]:
-    """The clones of a session, from the template of the snapshot and the application's tables."""
     with _as_failure():
         from snapseed.testing.clones import migrations, opened_clones  # noqa: PLC0415 - heavy
 

@@ -87,6 +87,15 @@ def test_a_code_may_use_up_all_texts() -> None:
         make_rows(1, first=1000).code("pin", 3, "0123456789")
 
 
+@pytest.mark.parametrize(("alphabet", "length"), [("0123456789", 3), ("ABC", 60)])
+def test_codes_for_keys_ascend(alphabet: str, length: int) -> None:
+    """They count the rows in characters of the alphabet."""
+    codes = make_rows(1000).code("pin", length, alphabet, ascending=True)
+    assert codes.is_sorted()
+    assert codes.n_unique() == 1000
+    assert codes[1] == alphabet[0] * (length - 1) + alphabet[1]
+
+
 def test_codes_of_two_columns_and_two_seeds_differ() -> None:
     """Each has its own order."""
     rows = make_rows(5000)

@@ -11,10 +11,8 @@ import pytest
 from snapseed.config import find_project
 from snapseed.report.embedding_map import embedding_map, projected
 from snapseed.report.graph import references
-from snapseed.report.page import make_page
 from snapseed.report.profile import profile
 from snapseed.snapshot.store import open_snapshot
-from tests.report.snapshots import hostile_snapshot, project_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,9 +44,10 @@ def test_a_point_has_the_topic_of_the_row_it_refers_to() -> None:
     project = find_project(ROOT)
     environment = project.environment("ci")
     snapshot = open_snapshot(environment.snapshots, environment.snapshot)
-    profiles = {entity.name: profile(snapshot, entity, (), lambda _: None) for entity in snapshot.manifest.entities}
+    chosen = snapshot.manifest.chosen(["transcripts", "embeddings"])
+    profiles = {entity.name: profile(snapshot, entity, (), lambda _: None) for entity in chosen}
     assert project.schema
-    found = embedding_map(snapshot, profiles, references(snapshot.manifest.entities, project.schema.read_text()))
+    found = embedding_map(snapshot, profiles, references(chosen, project.schema.read_text()))
     assert found
     assert found.by == "transcripts.topic"
     transcripts, embeddings = (profiles[name].sample for name in ("transcripts", "embeddings"))
@@ -60,12 +59,3 @@ def test_a_point_has_the_topic_of_the_row_it_refers_to() -> None:
     groups = {label: set(points) for label, points in found.groups}
     for place, key in zip(projected(vectors)[0].tolist(), embeddings.column("transcript_id").to_pylist(), strict=True):
         assert tuple(place) in groups.get(topics[key], groups["other"])
-
-
-def test_a_masked_column_gives_no_topics(tmp_path: Path) -> None:
-    """The vectors of its table are drawn without."""
-    hostile_snapshot(tmp_path, masked=("things.status", "things.note"))
-    project = project_of(tmp_path)
-    html = make_page(project, project.environment("dev")).html
-    assert "Embedding map" in html
-    assert "Colored by" not in html

@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import Connection, Sandbox, new_database
 from tests.scaffold.conftest import load
+from tests.scaffold.test_plan import CASES as PLANNED
 
 SCALE = 40
 PLANS = "CREATE TABLE plans (id serial PRIMARY KEY); CREATE TABLE coupons (id serial PRIMARY KEY);"
@@ -124,6 +125,30 @@ CASES = {
         "CREATE TABLE t (id serial PRIMARY KEY, a int NOT NULL, b int NOT NULL, CHECK (a <> b))",
         "SELECT count(DISTINCT a) > 5, count(DISTINCT b) > 5 FROM t",
     ),
+    "numbers that are so far apart": Case(
+        """CREATE TABLE t (id serial PRIMARY KEY, a int NOT NULL, b int NOT NULL, low int NOT NULL, high int NOT NULL,
+        x numeric(8, 2) NOT NULL, y numeric(8, 2) NOT NULL, s smallint NOT NULL, e smallint CHECK (e <= 100),
+        CHECK (b - a BETWEEN 1 AND 10), CHECK (high > low + 5), CHECK (x < y - 2), CHECK (e >= s AND e - s <= 3))""",
+        """SELECT count(DISTINCT b - a) > 5, count(DISTINCT low) > 30, count(DISTINCT high) > 30,
+        count(DISTINCT x) > 30, count(e) = 40, count(DISTINCT s) > 20 FROM t""",
+    ),
+    "a check about single rows": Case(
+        """CREATE TABLE kind (id serial PRIMARY KEY, name text NOT NULL UNIQUE); CREATE TABLE t (id serial PRIMARY KEY,
+        kind int REFERENCES kind, area int, begins smallint, ends smallint,
+        CHECK (id <> 3 OR (kind = 2 AND area IS NULL AND begins IS NULL AND ends IS NULL)));
+        CREATE TABLE alias (id serial PRIMARY KEY, kind int REFERENCES kind, y smallint, CHECK (kind <> 5 OR y IS NULL))
+        """,
+        "SELECT count(kind) > 20, count(area) = 39, count(ends) = 39, (SELECT count(*) = 40 FROM alias) FROM t",
+    ),
+    "keys and unique texts that are counted in letters": Case(
+        """CREATE TABLE t (k text PRIMARY KEY CHECK (k ~ '^[A-Z]{2,6}$'),
+        slug text UNIQUE CHECK (slug ~ '^[a-z]{2,10}$'));
+        CREATE TABLE u (k text PRIMARY KEY CHECK (k ~ '^[A-Z]{4}$'));
+        CREATE TABLE v (k varchar(20) PRIMARY KEY CHECK (k ~ '^[A-Z]+-[0-9]+$'));
+        CREATE TABLE w (k char(3) CHECK (k IN ('EUR', 'USD')), t text REFERENCES t, PRIMARY KEY (t, k))""",
+        "SELECT count(slug) = 40, (SELECT count(*) = 40 FROM u), (SELECT count(*) = 40 FROM v),"
+        " (SELECT count(DISTINCT k) = 2 FROM w) FROM t",
+    ),
     "numbers of any precision": Case(
         """CREATE TABLE t (id serial PRIMARY KEY, a numeric(65, 30) NOT NULL, b numeric(36, 18), c numeric(40, 15),
         d numeric(78, 0), e numeric(210, 10), f numeric, g numeric(2, 5), h numeric(3, -2), i numeric(40, 15) UNIQUE,
@@ -235,11 +260,15 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def filled(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
-    """A database with the schemas of all cases, filled with what init, generate and load make of them."""
+    """A database with the schemas of all cases, filled with what init, generate and load make of them.
+
+    The cases of `test_plan` are among them: whatever is planned loads.
+    """
     folder = tmp_path_factory.mktemp("cases")
     with new_database(server) as url, psycopg.connect(url, autocommit=True) as connection:
-        for number, case in enumerate(CASES.values()):
-            connection.execute(f"CREATE SCHEMA s{number}; SET search_path = s{number}; {case.ddl}".encode())
+        tables = [*(case.ddl for case in CASES.values()), *(case.ddl for case in PLANNED.values())]
+        for number, ddl in enumerate(tables):
+            connection.execute(f"CREATE SCHEMA s{number}; SET search_path = s{number}; {ddl}".encode())
         connection.execute("SET search_path = public")
         Sandbox(folder, "").run("init", "--from-database", url, "made", check=True)
         loaded = load(Sandbox(folder / "made", ""), SCALE)

@@ -58,8 +58,8 @@ def random_uuids(bits: UInt64s) -> pl.Series:
     return _binary16(first, second)
 
 
-def codes(bits: UInt64s, numbers: Int64s, key: np.uint64, length: int, alphabet: str) -> pl.Series:
-    """What `Rows.code` documents; `numbers` count from 1."""
+def codes(bits: UInt64s, numbers: Int64s, key: np.uint64 | None, length: int, alphabet: str) -> pl.Series:
+    """What `Rows.code` documents; `numbers` count from 1. Without a key they are written as they are."""
     base = len(alphabet)
     if length < 1 or base < 2 or len(set(alphabet)) != base or not alphabet.isascii():  # noqa: PLR2004
         raise ValueError("needs a length of at least 1, and an alphabet of different ASCII characters")
@@ -69,7 +69,11 @@ def codes(bits: UInt64s, numbers: Int64s, key: np.uint64, length: int, alphabet:
     if len(numbers) and int(numbers.max()) >= base**places:
         raise ValueError(f"there are more rows than {base}^{length} texts; make them longer")
     right = places // 2
-    sides = permuted(numbers.astype(np.uint64), key, base ** (places - right), base**right)
+    ascending = numbers.astype(np.uint64)
+    if key is None:
+        bits, sides = np.zeros_like(bits), np.divmod(ascending, np.uint64(base**right))
+    else:
+        sides = permuted(ascending, key, base ** (places - right), base**right)
     letters = np.frombuffer(alphabet.encode(), dtype=np.uint8)
     written = np.empty((len(bits), length), dtype=np.uint8)
     place = length

@@ -14,7 +14,7 @@ from snapseed.scaffold.kept import KeptRows
 from snapseed.scaffold.names import identifier, suggests
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.keys import is_key_type
-from snapseed.snapshot.types import INTEGERS, Family
+from snapseed.snapshot.types import INTEGERS, ColumnType, Family
 
 _SMALL_COLUMNS = 5
 # A unique column with no more different values makes a lookup.
@@ -192,8 +192,7 @@ def _lookup(draft: Arrangement, oid: int, needed: frozenset[int], above: frozens
     ]
     codes, step = {}, 1
     for name, count in reversed(list(zip(columns, counts, strict=True))):
-        code = f"(rows.number() - 1) // {step:_}" if step > 1 else "rows.number() - 1"
-        codes[name] = code if name == columns[0] else f"({code}) % {count:_}" if step == 1 else f"{code} % {count:_}"
+        codes[name] = f"(rows.number() - 1){f' // {step}' * (step > 1)} % {count}"
         step *= count
     return replace(place, rows=min(step, known or _MOST_LOOKUP_ROWS), combined=codes)
 
@@ -204,7 +203,8 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
     Empty if there are none.
     """
     table, parent = draft.tables[oid], draft.parents.get(oid)
-    possible = [column.name for column in table.columns if _can_be_key(table, column.name)]
+    kinds = {column.name: _kind_in_key(table, column.name) for column in table.columns if not column.labels}
+    possible = [name for name, kind in kinds.items() if kind and kind.family in {Family.UUID, *_ASCENDING}]
     alone = [index[0] for index in table.unique if len(index) == 1]
     dependent = table.foreign_columns | draft.conditions[oid].narrow
 
@@ -216,7 +216,7 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
     ways = (
         first(alone, table.foreign_columns),
         _joint_key(draft, table, parent) if parent is not None and may_be_joint else (),
-        _own_key(table, dependent) if may_be_joint else (),
+        _own_key(table, possible, dependent) if may_be_joint else (),
         _combined(table, draft.conditions[oid], draft.lookups) if may_be_joint else (),
         first((name for index in table.unique for name in index), dependent),
     )
@@ -230,42 +230,28 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
     return first(alone) or first(free, dependent), False
 
 
-def _own_key(table: Table, dependent: frozenset[str]) -> tuple[str, ...]:
+def _own_key(table: Table, possible: Collection[str], dependent: frozenset[str]) -> tuple[str, ...]:
     """The primary key of a table, beginning with a column that can tell all rows apart: one with room, if possible."""
-    free = [name for name in table.primary_key if _can_be_key(table, name) and name not in dependent]
-    ascending = [name for name in free if table.kind(name).family in _ASCENDING]
-    if not ascending or not all(_can_be_part(table, name) for name in table.primary_key):
+    kinds = {name: table.kind(name) for name in table.primary_key if name in possible and name not in dependent}
+    ascending = [name for name, kind in kinds.items() if kind.family in _ASCENDING]
+    if not ascending or not all(_kind_in_key(table, name) for name in table.primary_key):
         return ()
-    kinds = {name: table.kind(name) for name in ascending}
-    unlike = min(
-        ascending,
-        key=lambda name: (
-            table.column(name).type.startswith("character") and bool(kinds[name].modifiers),
-            kinds[name].family in MOMENTS - {Family.DATE},
-        ),
-    )
+
+    def is_short(name: str) -> tuple[bool, bool]:
+        is_limited = table.column(name).type.startswith("character") and bool(kinds[name].modifiers)
+        return is_limited, kinds[name].family in MOMENTS - {Family.DATE}
+
+    unlike = min(ascending, key=is_short)
     return unlike, *(name for name in table.primary_key if name != unlike)
 
 
-def _can_be_key(table: Table, name: str) -> bool:
-    """Whether the column has a type for keys, and takes as many values as there are rows."""
-    column = table.column(name)
+def _kind_in_key(table: Table, name: str) -> ColumnType | None:
+    """The type of a column that can be in a key; None for any other."""
     try:
         kind = table.kind(name)
     except ConfigurationError:
-        return False
-    is_listed = kind.family is Family.BOOLEAN and (name,) in table.unique
-    fits = is_listed or kind.family in {Family.UUID, *_ASCENDING}
-    return fits and not column.generated and not column.labels and not kind.is_array
-
-
-def _can_be_part(table: Table, name: str) -> bool:
-    """Whether the column has a type for a part of a key."""
-    column = table.column(name)
-    try:
-        return not column.generated and column.not_null and is_key_type(table.kind(name))
-    except ConfigurationError:
-        return False
+        return None
+    return kind if is_key_type(kind) and not table.column(name).generated else None
 
 
 def _joint_key(draft: Arrangement, table: Table, parent: ForeignKey) -> tuple[str, ...]:
@@ -280,7 +266,7 @@ def _joint_key(draft: Arrangement, table: Table, parent: ForeignKey) -> tuple[st
     first = tuple(own[name] for name in above)
     for index in [table.primary_key] if table.primary_key else table.unique:
         rest = [name for name in index if name not in first]
-        fits = all(_can_be_part(table, name) for name in index)
+        fits = all(table.column(name).not_null and _kind_in_key(table, name) for name in index)
         ranks = {name: rank for name in rest if (rank := _rank(draft, table, parent, name)) is not None}
         if fits and ranks and set(first) <= set(index):
             differing = min(rest, key=lambda name: ranks.get(name, PLACED + 1))

@@ -6,8 +6,7 @@ Columns are drawn together if checks over several of them would not hold otherwi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import chain
 
@@ -17,10 +16,12 @@ from snapseed.scaffold.decide.combinations import NULL, Options, Row, Truths, ar
 from snapseed.scaffold.decide.sources import ImpossibleError, Sources, leave
 from snapseed.scaffold.decide.trial import CandidateRows, encoded, rows_of
 from snapseed.scaffold.draws import DRAWN, Draw, choice, constant
-from snapseed.scaffold.schema import Table
 
 # Asks the server which rows of values, of these types, meet a rule.
 Answer = Callable[[Rule, tuple[str, ...], tuple[Row, ...]], Truths]
+# Columns whose values depend on each other: a row takes its state in each of them from the same place. A state is a
+# value, None for NULL, or `DRAWN`.
+Together = Mapping[str, tuple[object, ...]]
 # A list of values up to this length is likely to be what a check is about, a longer one are words.
 _MOST_LISTED = 8
 # How many whole rows are tried.
@@ -28,26 +29,12 @@ _MOST_ROWS = 24
 
 
 @dataclass(frozen=True)
-class Together:
-    """Columns whose values depend on each other: a row takes its state in each of them from the same place.
-
-    A state is a value, None for NULL, or `DRAWN`.
-    """
-
-    states: Mapping[str, tuple[object, ...]]
-
-    @property
-    def drawn(self) -> set[str]:
-        """The columns that are either drawn or NULL. All others have a list of values."""
-        return {name for name, states in self.states.items() if DRAWN in states}
-
-
-@dataclass(frozen=True)
 class Columns:
     """What is decided about the columns of a table: a draw for each, or why there is none.
 
     `values` are those that the columns of checks may have, as JSON. `never_null` columns are NULL only where columns
-    that are drawn `together` say so, `sometimes_null` columns are NULL now and then. `notes` are for people.
+    that are drawn `together` say so, `sometimes_null` columns are NULL now and then, and those that are `spared` in the
+    rows with these keys. `notes` are for people.
     """
 
     draws: Mapping[str, Draw]
@@ -57,6 +44,7 @@ class Columns:
     never_null: frozenset[str] = frozenset()
     sometimes_null: frozenset[str] = frozenset()
     together: tuple[Together, ...] = ()
+    spared: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def decide(proposal: Proposal, answer: Answer) -> Columns:
@@ -67,11 +55,15 @@ def decide(proposal: Proposal, answer: Answer) -> Columns:
     sources = proposal.sources
     chosen = _chosen(proposal, answer)
     rules = [rule for rule in sources.conditions.rules if len(rule.columns) > 1 and not _is_met(sources, chosen, rule)]
-    tables = {rule: _tried(proposal, answer, rule, chosen) for rule in rules}
+    tables = {rule: _tried(proposal, answer, rule, chosen.values) for rule in rules}
     for rule in [rule for rule, met in tables.items() if not met or _looks_elsewhere(sources, rule)]:
         chosen = _without_reading(proposal, rule, chosen)
         del tables[rule]
     failing = [rule for rule, met in tables.items() if not _holds(rule, met, chosen.values)]
+    if spared := {rule: found for rule in failing if (found := _spared(sources, chosen, rule, tables))}:
+        failing = [rule for rule in failing if rule not in spared]
+        tables = {rule: met for rule, met in tables.items() if rule not in spared}
+        chosen = replace(chosen, spared={name: keys for found in spared.values() for name, keys in found.items()})
     for group in _connected(failing):
         chosen = _combined(proposal, chosen, group, tables)
     for name in chosen.null.keys() & chosen.never_null:
@@ -101,14 +93,11 @@ def decide(proposal: Proposal, answer: Answer) -> Columns:
 
 
 def rehearsed(proposal: Proposal, columns: Columns, refusal: Callable[[CandidateRows], str | None]) -> Columns:
-    """Leave columns NULL as long as the server refuses rows of what was decided, and taking one away helps.
-
-    These are constraints that nobody has read. If nothing helps, people have to know.
-    """
+    """Leave columns NULL as long as the server refuses rows, and that helps. If nothing helps, people have to know."""
     if not proposal.sources.conditions.rules:
         return columns
     while (said := refusal(_rows_of(proposal, columns))) is not None:
-        free = proposal.sources.nullable.difference(*(group.states for group in columns.together))
+        free = proposal.sources.nullable.difference(*columns.together)
         less = {name: _without(columns, name, said) for name in columns.draws if name in free}
         name = next((name for name, fewer in less.items() if refusal(_rows_of(proposal, fewer)) != said), None)
         if name is None:
@@ -126,16 +115,16 @@ def _rows_of(proposal: Proposal, columns: Columns) -> CandidateRows:
     for order in sources.conditions.orders:
         if order.rule is not None and _is_met(sources, columns, order.rule):
             before, after = values.get(order.before, ()), values.get(order.after, ())
-            match columns.draws[order.before].examples:
-                case [datetime() as first, *_] if order.within is not None:
-                    after = (encoded(first + timedelta(days=1)),)
             values |= {order.before: before[:1], order.after: after[-1:]}
     for group in columns.together:
-        for name, states in group.states.items():
+        for name, states in group.items():
             drawn = values.get(name, ())[:1] or (NULL,)
             values[name] = tuple(
                 NULL if state is None else drawn[0] if state == DRAWN else encoded(state) for state in states
             )
+    for key in columns.spared and sources.place.key:
+        # In the rows that are spared, other columns are NULL.
+        values[key] = tuple(value for value in values[key] if int(value) not in chain(*columns.spared.values()))
     known = {name: found for name, found in values.items() if found}
     count = min(max(map(len, known.values()), default=0), _MOST_ROWS)
     return CandidateRows(
@@ -157,8 +146,8 @@ def _chosen(proposal: Proposal, answer: Answer) -> Columns:
     for name in dict.fromkeys((*proposal.draws, *(name for rule in rules for name in rule.columns))):
         found, known = proposal.draws.get(name, ()), _examples(proposal, name)
         may_be_null, is_foreign = bool(found) and name in sources.nullable, name in sources.foreign
-        tried = tuple((value,) for value in dict.fromkeys((*chain(*known), *[NULL] * may_be_null)))
-        alone = {rule: answer(rule, _types(table, rule), tried) for rule in rules if rule.columns == (name,)}
+        tried = {name: tuple(chain(*known)) or (NULL,) * may_be_null}
+        alone = {rule: _tried(proposal, answer, rule, tried) for rule in rules if rule.columns == (name,)}
         refused = {value for met in alone.values() for (value,), is_met in met.items() if not is_met}
         never_null |= refused & {NULL} and {name}
         # Which rows a reference finds is for the table that it refers to.
@@ -193,18 +182,14 @@ def _examples(proposal: Proposal, name: str) -> list[Row]:
     return [(encoded(default),)] if is_known else []
 
 
-def _tried(proposal: Proposal, answer: Answer, rule: Rule, chosen: Columns) -> Truths:
-    """Which values of its columns meet a rule, NULL among them where it may be; empty if that is not known."""
-    table, may_be_null = proposal.sources.table, proposal.draws.keys() & proposal.sources.nullable
-    values = [
-        dict.fromkeys((*chosen.values[name], *[NULL] * (name in may_be_null))) if chosen.values[name] else ()
-        for name in rule.columns
-    ]
-    return answer(rule, _types(table, rule), rows_of(list(map(tuple, values)))) if all(values) else {}
-
-
-def _types(table: Table, rule: Rule) -> tuple[str, ...]:
-    return tuple(table.column(name).full_type for name in rule.columns)
+def _tried(proposal: Proposal, answer: Answer, rule: Rule, values: Mapping[str, Row]) -> Truths:
+    """Which values of its columns meet a rule, NULL among them where it may be; empty if these are not known."""
+    may_be_null = proposal.draws.keys() & proposal.sources.nullable
+    lists = [(*dict.fromkeys(values[name]), *[NULL] * (name in may_be_null)) for name in rule.columns if values[name]]
+    types = tuple(proposal.sources.table.column(name).full_type for name in rule.columns)
+    return (
+        answer(rule, types, rows_of([tuple(dict.fromkeys(some)) for some in lists])) if len(lists) == len(types) else {}
+    )
 
 
 def _is_met(sources: Sources, chosen: Columns, rule: Rule) -> bool:
@@ -230,15 +215,25 @@ def _holds(rule: Rule, met: Truths, values: Mapping[str, Row]) -> bool:
     )
 
 
+def _spared(sources: Sources, chosen: Columns, rule: Rule, tables: Mapping[Rule, Truths]) -> dict[str, tuple[int, ...]]:
+    """The columns that a rule asks to be NULL in single rows whose keys it names, and these keys; empty without any."""
+    (key, *more), names = sources.place.key, rule.columns
+    if more or key not in names or chosen.draws[key].code != "rows.key()":
+        return {}
+    keys = {row[names.index(key)] for row, is_met in tables[rule].items() if not is_met}
+    empty = {name: (NULL,) for name in (chosen.draws.keys() & sources.nullable) - chosen.never_null if name in names}
+    is_named = keys <= {*map(encoded, sources.conditions.singled_out(key))}
+    helps = _holds(rule, tables[rule], {**chosen.values, **empty, key: tuple(keys)})
+    harms = any(not _holds(other, met, {**chosen.values, **empty}) for other, met in tables.items() if other != rule)
+    return dict.fromkeys(empty, tuple(sorted(map(int, keys)))) if is_named and helps and not harms else {}
+
+
 def _connected(rules: Sequence[Rule]) -> list[list[Rule]]:
     """The rules in groups that have no column in common."""
     groups: list[list[Rule]] = []
     for rule in rules:
         near = [group for group in groups if any(not set(rule.columns).isdisjoint(other.columns) for other in group)]
-        groups = [
-            *(group for group in groups if group not in near),
-            [*(other for group in near for other in group), rule],
-        ]
+        groups = [*(group for group in groups if group not in near), [*chain(*near), rule]]
     return groups
 
 
@@ -288,9 +283,7 @@ def _combined(proposal: Proposal, chosen: Columns, group: Sequence[Rule], tables
             chosen = _limited(proposal, chosen, group[0], name, {state: written[name].get(state) for state in kinds})
     if not together:
         return chosen
-    return replace(
-        chosen, together=(*chosen.together, Together(together)), never_null=chosen.never_null.union(together)
-    )
+    return replace(chosen, together=(*chosen.together, together), never_null=chosen.never_null.union(together))
 
 
 def _written(proposal: Proposal, chosen: Columns, name: str) -> dict[str, str | int]:

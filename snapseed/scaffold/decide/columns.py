@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -14,20 +14,17 @@ import numpy as np
 
 from snapseed.generate.draws.unique import text_keys
 from snapseed.generate.words import WORDS
-from snapseed.scaffold.conditions import MOMENTS, Bound, Limits, Order
+from snapseed.scaffold.conditions import MOMENTS
+from snapseed.scaffold.decide.orders import LATEST, is_later, is_moment, orders_of
 from snapseed.scaffold.decide.sources import Sources, leave
 from snapseed.scaffold.draws import Draw, Wanted, choice, literal, names_of_rows, quoted
 from snapseed.scaffold.draws_by_statistics import learned
-from snapseed.scaffold.draws_by_type import NUMBERS, draws_of, number_range
+from snapseed.scaffold.draws_by_type import draws_of
 from snapseed.scaffold.expressions import NOW
-from snapseed.scaffold.names import ordered_by_name, suggests
+from snapseed.scaffold.names import suggests
 from snapseed.scaffold.schema import Table
 from snapseed.snapshot.types import INTEGERS, Family
 
-# What must come after something else in the row comes at most this many days later.
-_LATEST = 30
-# What ends some day, ends in so many days at the latest.
-_FUTURE = 365
 # No parent has more rows whose texts tell them apart in a key.
 MOST_PLACES = 20
 # How often a column that may be NULL is, if nothing says.
@@ -57,8 +54,8 @@ class Proposal:
     def since(self) -> str | None:
         """Code for the moment at which a row begins, if there is one that is never after the project's `now`."""
         for name, wanted in self.wanted.items():
-            begins = _is_moment(self.sources, name) and suggests("beginning", name) and not _is_later(name)
-            is_late = wanted.limits.are_ends or f"timedelta(days={_LATEST})" in self.draws[name][0].code
+            begins = is_moment(self.sources, name) and suggests("beginning", name) and not is_later(name)
+            is_late = wanted.limits.are_ends or f"timedelta(days={LATEST})" in self.draws[name][0].code
             if begins and not is_late and name not in self.sources.nullable:
                 return f"{{rows:{self.sources.place.name}}}[{quoted(name)}]"
         return None
@@ -75,29 +72,25 @@ def propose(sources: Sources, since: str | None) -> Proposal:
         for column in table.columns
         if not column.generated and column.name not in {*sources.foreign, *sources.null}
     ]
-    # The orders between two columns that are both drawn.
-    orders = [order for order in sources.conditions.orders if {order.before, order.after} <= set(names)]
-    orders += _by_name(sources, names, orders)
-    limits = dict(sources.conditions.limits)
-    for order in orders:
-        limits |= _parted(table, limits, order)
+    orders = orders_of(sources, names)
     wanted: dict[str, Wanted] = {}
     draws: dict[str, tuple[Draw, ...]] = {
-        name: (_reference(table, name, code),) for name, code in sources.foreign.items()
+        name: (_reference(sources, name, code),) for name, code in sources.foreign.items()
     }
     null = dict(sources.null)
-    for name in _in_order(sources, names, orders):
+    for name in orders.sequence():
         if share_of_nulls(table, name) == 1 and name in sources.nullable and not table.column(name).has_default:
             null[name] = "NULL, as in all rows of the source"
             continue
-        after = _after(sources, name, limits, since, tuple(wanted), orders)
+        after, window = orders.after(name, wanted, since), orders.window(name)
         before = re.match(r"\{own:([^}]*)\}", after[0]) if after else None
-        is_within = any(order.after == name and order.within is not None for order in orders)
-        is_split = is_within or (name in sources.conditions.ordered and not _is_moment(sources, name))
+        is_split = window or (name in sources.conditions.ordered and not is_moment(sources, name))
+        known = table.statistics.get(name)
+        is_in_order = place.parent is not None and known is not None and known.correlation > _IN_ORDER
         given = Wanted(
             column=table.column(name),
             kind=table.kind(name),
-            limits=limits[name],
+            limits=orders.limits[name],
             is_unique=name in sources.unique,
             is_key=place.key[0] == name and place.has_own_key,
             is_lookup=place.is_lookup,
@@ -109,11 +102,13 @@ def propose(sources: Sources, since: str | None) -> Proposal:
             after=after,
             rank=wanted[before[1]].rank if before else name,
             others=frozenset(names) - {name},
-            ascending=wanted[before[1]].ascending if before else _ascends(sources, name),
-            statistics=None if is_split else table.statistics.get(name),
+            ascending=wanted[before[1]].ascending if before else is_in_order,
+            statistics=None if is_split else known,
             now=sources.conditions.now,
         )
         found = tuple(_candidates(sources, given))
+        if window and window[0] in wanted:
+            found = tuple(_within(given, window, draws[window[0]][0], found))
         if found:
             wanted[name], draws[name] = given, found
         elif given.is_unique:
@@ -127,17 +122,11 @@ def propose(sources: Sources, since: str | None) -> Proposal:
         and (
             name in table.statistics
             or any(suggests(role, name) for role in ("optional", "rare"))
-            or (_is_moment(sources, name) and _is_later(name))
+            or (is_moment(sources, name) and is_later(name))
         )
     )
     optional = frozenset(name for name in may_be_null if share_of_nulls(table, name) > 0)
     return Proposal(sources, wanted, draws, null, optional)
-
-
-def _ascends(sources: Sources, name: str) -> bool:
-    """Whether later rows of a parent have later moments."""
-    found = sources.table.statistics.get(name)
-    return found is not None and sources.place.parent is not None and found.correlation > _IN_ORDER
 
 
 def share_of_nulls(table: Table, name: str) -> float:
@@ -147,124 +136,29 @@ def share_of_nulls(table: Table, name: str) -> float:
     return _NEARLY_ALWAYS if suggests("rare", name) and table.column(name).type != "boolean" else _OFTEN
 
 
-def _by_name(sources: Sources, names: list[str], orders: list[Order]) -> list[Order]:
-    """The orders that the names of two columns of one type suggest, unless a check says something about them."""
-    fixed = {
-        *sources.unique,
-        *sources.by_position,
-        *chain.from_iterable((found.before, found.after) for found in orders),
-    }
-    kinds = {
-        name: kind.family
-        for name in names
-        if name not in fixed
-        and (kind := sources.table.kind(name)).family in MOMENTS | NUMBERS
-        and not kind.is_array
-        and not (kind.family in NUMBERS and name in sources.table.statistics)
-    }
-    return [
-        Order(before, after, strict=False, rule=None)
-        for before, after in ordered_by_name(kinds)
-        if kinds[before] == kinds[after]
-    ]
-
-
-def _reference(table: Table, name: str, code: str) -> Draw:
-    """The column of a foreign key. Its values are not known, but different ones of its type do for a check."""
-    family = table.kind(name).family
+def _reference(sources: Sources, name: str, code: str) -> Draw:
+    """The column of a foreign key. Its values are not known, but those that checks name do for a check, and others."""
+    family = sources.table.kind(name).family
     examples: dict[Family, tuple[object, ...]] = {
-        # The keys of a lookup of eight rows: a check may be about one of them.
-        **dict.fromkeys(INTEGERS, tuple(range(1, 9))),
+        **dict.fromkeys(INTEGERS, (1, 2)),
         **dict.fromkeys(_TEXTS, ("1", "2")),
         **dict.fromkeys(MOMENTS, (NOW, NOW + timedelta(days=1))),
         Family.UUID: (UUID(int=1), UUID(int=2)),
     }
-    return Draw(code, examples.get(family, ()))
+    known = examples.get(family, ())
+    return Draw(code, tuple(dict.fromkeys((*known, *sources.conditions.singled_out(name)))) if known else ())
 
 
-def _in_order(sources: Sources, names: list[str], orders: list[Order]) -> list[str]:
-    """Columns that others are drawn from come first."""
-    before = {order.after: order.before for order in orders}
-
-    def depth(name: str, seen: frozenset[str] = frozenset()) -> int:
-        return 0 if name not in before or name in seen else 1 + depth(before[name], seen | {name})
-
-    def place(name: str) -> tuple[bool, int, int]:
-        moment = _is_moment(sources, name)
-        later = 2 if _is_later(name) else 0 if suggests("beginning", name) else 1
-        return not suggests("person", name), depth(name), later if moment else 0
-
-    return sorted(names, key=place)
-
-
-def _is_moment(sources: Sources, name: str) -> bool:
-    kind = sources.table.kind(name)
-    return kind.family in MOMENTS and not kind.is_array
-
-
-def _is_later(name: str) -> bool:
-    return suggests("later", name) and not suggests("birth", name)
-
-
-def _parted(table: Table, limits: Mapping[str, Limits], order: Order) -> dict[str, Limits]:
-    """Give two numbers that must be in order a range each; see that a moment leaves room for one that comes later."""
-    before, after = limits[order.before], limits[order.after]
-    kinds = [table.kind(name) for name in (order.before, order.after)]
-    if all(kind.family in NUMBERS and not kind.is_array for kind in kinds):
-        (low, _), (other, high) = (
-            number_range(Wanted(table.column(name), table.kind(name), limits[name]))
-            for name in (order.before, order.after)
-        )
-        start = max(low, other)
-        middle = Decimal((start + max(high, start + 2)) // 2)
-        return {
-            order.before: replace(before, high=Bound(middle)),
-            order.after: replace(after, low=Bound(middle, order.strict)),
-        }
-    if after.low is not None and isinstance(after.low.value, datetime):
-        end = Bound(after.low.value, order.strict)
-    elif after.high is not None and isinstance(after.high.value, datetime):
-        end = Bound(after.high.value - timedelta(days=2 * _LATEST))
-    else:
-        return {}
-    return {} if before.ends[1] < end.place else {order.before: replace(before, high=end)}
-
-
-def _after(
-    sources: Sources,
-    name: str,
-    limits: Mapping[str, Limits],
-    since: str | None,
-    drawn: tuple[str, ...],
-    orders: list[Order],
-) -> tuple[str, str] | None:
-    """The moment that a column is drawn from: one that comes before it by a check, by its name, or as a rule."""
-    if not _is_moment(sources, name) or limits[name].low is not None:
-        return None
-    moments = [other for other in drawn if _is_moment(sources, other)]
-    order = next((order for order in orders if order.after == name and order.before in moments), None)
-    is_soon, is_future = suggests("soon", name), suggests("future", name)
-    if order is None and not (limits[name].are_ends or suggests("birth", name) or (is_future and not is_soon)):
-        begins = [other for other in moments if not any(suggests(role, other) for role in ("later", "birth", "future"))]
-        if not begins:
-            return (since, "") if since else None
-        begin = next((other for other in begins if suggests("beginning", other)), begins[0])
-        is_recorded = suggests("recorded", name) and suggests("beginning", begin)
-        if (_is_later(name) or is_recorded) and not limits[begin].are_ends:
-            order = Order(begin, name, strict=False, rule=None)
-    if order is None:
-        return None
-    own = f"{{own:{order.before}}}"
-    # The earlier one may be close to `now`, or after it.
-    is_late = any(found.are_ends for found in (limits[name], limits[order.before])) or order.before in sources.unique
-    same = [found for found in orders if (found.before, found.after) == (order.before, name)]
-    if windows := [found.within for found in same if found.within is not None]:
-        least = " + timedelta(days=1)" * any(found.strict for found in same)
-        return own + least, f"{own} + timedelta(days={min(*windows, _LATEST)})"
-    if order.strict or is_late or suggests("future", order.before):
-        return f"{own} + timedelta(days=1)", f"{own} + timedelta(days={_LATEST})"
-    latest = f"{own} + timedelta(days={_LATEST})" if is_soon else f"rows.now + timedelta(days={_FUTURE})" * is_future
-    return own, latest
+def _within(wanted: Wanted, window: tuple[str, int, int], before: Draw, others: Iterable[Draw]) -> Iterator[Draw]:
+    """Draws that add a distance to an earlier column of the row, with an example of a row for all of them."""
+    name, least, most = window
+    start = before.examples[0] if before.examples else None
+    if isinstance(start, int | Decimal) and wanted.kind.family in INTEGERS:
+        code = f"{{own:{name}}} + {wanted.rows}.integers({wanted.draw}, {literal(least)}, {literal(most)})"
+        yield Draw(code, (int(start) + least,))
+    elif isinstance(start, datetime):
+        others = (replace(draw, examples=(start + timedelta(days=least),)) for draw in others)
+    yield from others
 
 
 def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
@@ -282,7 +176,8 @@ def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
     elif is_whole_key and family is Family.UUID:
         yield Draw("rows.key()", (str(UUID(int=1)),), is_unique=True)
     elif is_whole_key and family in INTEGERS:
-        yield Draw("rows.key()", (1, 1000), is_unique=True)
+        single = (value for value in sources.conditions.singled_out(name) if isinstance(value, int) and value > 0)
+        yield Draw("rows.key()", (1, 1000, *single), is_unique=True)
     elif is_whole_key and family in _TEXTS and not sources.place.is_lookup:
         keys = text_keys(sources.place.name, np.array([1, 1_000]), *wanted.kind.modifiers)
         yield Draw("rows.key()", tuple(keys), is_unique=True)

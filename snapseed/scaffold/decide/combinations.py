@@ -35,10 +35,6 @@ class Options:
     may_be_null: bool = False
     is_optional: bool = False
 
-    def states(self, *, spelled: bool) -> tuple[str, ...]:
-        """The draw as such or, if `spelled`, its values one by one; and NULL."""
-        return (*(self.values[:_MOST_VALUES] if spelled else (DRAWN,)), *[NULL] * self.may_be_null)
-
 
 def rows_meeting(
     options: Mapping[str, Options],
@@ -61,7 +57,10 @@ def rows_meeting(
         for spelled in combinations(unlisted, count):
             known = {name: frozenset(examples[name]) for name in examples.keys() - {*lists, *spelled}}
             unfit = [_unfit(names, known, columns, rows) for columns, rows in refused]
-            states = [options[name].states(spelled=name not in known) for name in names]
+            states = [
+                (*((DRAWN,) if name in known else option.values[:_MOST_VALUES]), *[NULL] * option.may_be_null)
+                for name, option in options.items()
+            ]
             rows = list(islice(product(*states), max(left, 0)))
             left -= len(rows)
             fitting = tuple(
@@ -109,11 +108,8 @@ def _few(options: Mapping[str, Options], rows: tuple[Row, ...]) -> tuple[Row, ..
 
 def _spread(rows: tuple[Row, ...], most: int) -> tuple[Row, ...]:
     """Rows at even distances, with a stride that varies the column that changes fastest as well."""
-    if len(rows) <= most:
-        return rows
-    return tuple(
-        rows[place] for place in sorted({place * (len(rows) + most) // most % len(rows) for place in range(most)})
-    )
+    places = {place * (len(rows) + most) // most % max(1, len(rows)) for place in range(most)}
+    return tuple(rows[place] for place in sorted(places)) if len(rows) > most else rows
 
 
 def are_independent(rows: Sequence[Row]) -> bool:

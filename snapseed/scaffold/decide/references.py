@@ -84,8 +84,8 @@ class References:
 
         return all(leads_there(*pair) for pair in key.pairs)
 
-    def by_position(self, key: ForeignKey) -> KeySource:
-        """Another row of a lookup or a root entity for each row of the same parent."""
+    def by_position(self, key: ForeignKey, *, ascending: bool = False) -> KeySource:
+        """Another row of a lookup or a root entity for each row of the same parent, if asked in the order of keys."""
         parent, ancestors = self.place.parent, self.arrangement.ancestors(self.oid)
         key = key if key.target in ancestors else self.arrangement.origin(key)
         target = self.arrangement.places.get(key.target)
@@ -94,19 +94,13 @@ class References:
         (name,) = key.columns
         if self._is_lookup(key):
             code = self._of_row(key, self._rows(key.target))[name]
-            return KeySource({name: f"rows.choice({quoted(name)}, {code}, distinct=True)"}, at_most=target.rows)
+            code = f"rows.choice({quoted(name)}, {code}, distinct=True)"
+            return KeySource({name: f"rows.ascending({code})" if ascending else code}, at_most=target.rows)
         is_free = key.target == parent.target or key.target not in ancestors
         if not is_free or not self.arrangement.is_referable(key):
             return KeySource()
         code = f"rows.reference({quoted(name)}, {{entity:{target.name}}}, distinct=True)"
         return KeySource({name: code}, among=target.name)
-
-    def ascending(self, key: ForeignKey) -> KeySource:
-        """Another row for each row of the same parent, in the order of their keys, as root entities give them."""
-        source = self.by_position(key)
-        if source.among is not None:
-            return source
-        return replace(source, codes={name: f"rows.ascending({code})" for name, code in source.codes.items()})
 
     def met(self, rule: Rule) -> bool:
         """Whether a rule by which two references differ, or are in order, holds because one is to an earlier row."""
@@ -146,14 +140,11 @@ class References:
             # Lookups that need each other cannot see each other's rows.
             return self._referred(key, is_unique=is_unique) if self.arrangement.is_referable(key) else KeySource()
         codes = self._of_row(key, self._rows(key.target))
-        if place := self.place.combined.get(key.columns[0]):
-            return KeySource({name: f"{code}.gather({place})" for name, code in codes.items()}, is_fixed=True)
-        if is_unique:
-            if not self.place.is_lookup or (target.rows or 0) < (self.place.rows or 0):
-                return KeySource()
-            return KeySource(
-                {name: f"{code}.gather(rows.number() - 1)" for name, code in codes.items()}, is_unique=True
-            )
+        place = self.place.combined.get(key.columns[0], "rows.number() - 1" if is_unique else "")
+        if is_unique and (not self.place.is_lookup or (target.rows or 0) < (self.place.rows or 0)):
+            return KeySource()
+        if place:
+            return KeySource({name: f"{code}.gather({place})" for name, code in codes.items()}, is_unique=is_unique)
         if len(codes) == 1:
             found = self.table.statistics.get(key.columns[0])
             weights = shares_of_keys(found, self._keys(key)) if found is not None else ()
@@ -198,10 +189,7 @@ class References:
         return KeySource({name: f"{reference}, unique=True)"}, is_unique=True) if is_possible else KeySource()
 
     def _another(self, key: ForeignKey) -> KeySource:
-        """Another row of the parent's table than the parent; for the very first row there is only the parent.
-
-        If the two must differ, the very first row has no children.
-        """
+        """Another row of the parent's table; the very first row has its parent, or no children if they must differ."""
         source = self._referred(key, is_unique=False)
         needs_value = key.is_required or self.conditions.on(key.columns[0])
         if not needs_value or self.arrangement.ancestors(self.oid)[-1] != key.target:

@@ -199,7 +199,7 @@ def _unique(references: References, chosen: Mapping[ForeignKey, KeySource], null
         frozenset(name for source in chosen.values() for name in source.codes),
         columns=frozenset(name for key, source in chosen.items() if source.is_unique for name in key.columns)
         | (frozenset(place.combined) if len(place.combined) == 1 else frozenset())
-        | (frozenset(place.key[:1]) if place.has_own_key and not place.combined else frozenset()),
+        | (frozenset(place.key[:1]) - place.combined.keys() if place.has_own_key else frozenset()),
         most_per_parent=1 if place.one_each else None,
     )
     if not place.has_own_key:
@@ -243,7 +243,7 @@ class _Uniqueness:
         if name not in self.foreign:
             return self._positioned([name], in_key=True)
         key = next(key for key in table.foreign_keys if key.columns == (name,))
-        return self._replacing(key, self.references.ascending(key))
+        return self._replacing(key, self.references.by_position(key, ascending=True))
 
     def meeting(self, index: tuple[str, ...]) -> _Uniqueness | None:
         """The first way to meet an index: by position, by unique values, by other sources of its foreign keys."""

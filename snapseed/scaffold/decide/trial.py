@@ -21,7 +21,6 @@ from snapseed.scaffold.decide.combinations import Row, Truths
 
 # How many combinations of values are tried on a rule over several columns.
 _MOST = 4_096
-_DOMAIN_VALUE = "value"
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,8 @@ def answer(connection: Connection, rule: Rule, types: Sequence[str], rows: Seque
 
     Empty if the server cannot evaluate the rule at all.
     """
-    names = [_DOMAIN_VALUE] if rule.check.of_domain else rule.columns
-    query = sql.SQL("SELECT ({}) IS NOT FALSE FROM {}").format(_as_sql(rule.sql), _recordset(names, types, rows))
+    names = ["value"] if rule.check.of_domain else rule.columns
+    query = sql.SQL("SELECT ({}) IS NOT FALSE FROM {}").format(sql.SQL(rule.sql), _recordset(names, types, rows))
     try:
         with connection.transaction():
             return {row: bool(met) for row, (met,) in zip(rows, connection.execute(query), strict=True)}
@@ -105,15 +104,10 @@ def refusal(connection: Connection, tried: CandidateRows) -> str | None:
 
 
 def _recordset(names: Sequence[str], types: Sequence[str], rows: Iterable[Row]) -> sql.Composed:
-    """Rows of values in JSON, as a table with columns of these names and types."""
+    """Rows of values in JSON, as a table with columns of these names, and types that the server has spelled."""
     fields = [json.dumps(name, ensure_ascii=False) for name in names]
     document = "[" + ",".join("{" + ",".join(map(":".join, zip(fields, row, strict=True))) + "}" for row in rows) + "]"
     columns = (
-        sql.SQL("{} {}").format(sql.Identifier(name), _as_sql(kind)) for name, kind in zip(names, types, strict=True)
+        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in zip(names, types, strict=True)
     )
     return sql.SQL("jsonb_to_recordset({}::jsonb) AS t ({})").format(sql.Literal(document), sql.SQL(", ").join(columns))
-
-
-def _as_sql(text: str) -> sql.SQL:
-    """SQL that the server itself has printed."""
-    return sql.SQL(text)
