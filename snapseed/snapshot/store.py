@@ -124,19 +124,18 @@ class Snapshot:
                         raise SnapshotError(summary, where=where, observed=problem, next_step=RESTORE)
 
     def _opened(self, file: PartFile, *, altered: bool = False, whole: bool = False) -> BinaryIO:
-        """A file, open, of the length that the manifest says."""
+        """A file of the length that the manifest says, unless it is known to be altered."""
         with readable(self.path(file)), ExitStack() as stack:
             try:
                 stream = stack.enter_context(self.place.open(file, whole=whole))
             except FileNotFoundError as exc:
-                place = self.place
-                if isinstance(place, Folder):
+                if isinstance(self.place, Folder):
                     raise
-                there = decode(bytes(place.read(FILE_NAME)[0]), where=f"{place}/{FILE_NAME}")
-                if there.identity == self.manifest.identity:
+                manifest = bytes(self.place.read(FILE_NAME)[0])
+                if decode(manifest, where=str(self.place)).identity == self.manifest.identity:
                     raise
                 summary = "another process has replaced the snapshot meanwhile"
-                raise StoreError(summary, where=str(place), next_step="run this again") from exc
+                raise StoreError(summary, where=str(self.place), next_step="run this again") from exc
             if not altered and (problem := length_problem(stream, file)):
                 raise ValueError(problem)
             stack.pop_all()
@@ -176,11 +175,11 @@ def part_path(entity: str, number: int | None = None) -> str:
 
 
 def place_of(store: Store | Path, name: str) -> Place:
-    """Where the snapshot `name` is, whether it exists or not. A bucket needs the extra `stores`."""
+    """Where the snapshot `name` is, or would be. Raises `ConfigurationError` for a bucket without the extra."""
     store = Store(store) if isinstance(store, Path) else store
     if isinstance(store.place, Path):
         return Folder(store.place / name)
-    with extra("stores", "the client for object stores is"):
+    with extra("stores", "the clients of object stores are"):
         from snapseed.snapshot.store_bucket import Prefix
     return Prefix(store, name)
 

@@ -41,15 +41,13 @@ class EnvironmentStatus:
 
 def status(project: Project, names: Iterable[str]) -> list[EnvironmentStatus]:
     """The status of each environment. Starts no server; one that cannot be reached is a state, not an error."""
-    return [_status(project, name) for name in names]
-
-
-def _status(project: Project, name: str) -> EnvironmentStatus:
-    try:
-        environment = project.environment(name)
-    except SnapseedError as exc:
-        return EnvironmentStatus(name, "-", None, exc.summary)
-    return status_of(project, environment)
+    found = list[EnvironmentStatus]()
+    for name in names:
+        try:
+            found.append(status_of(project, project.environment(name)))
+        except SnapseedError as exc:
+            found.append(EnvironmentStatus(name, "-", None, exc.summary))
+    return found
 
 
 def status_of(project: Project, environment: Environment) -> EnvironmentStatus:

@@ -161,6 +161,9 @@ def test_kill_9_leaves_the_old_rows_and_the_next_load_takes_over(
     assert shapes.execute(ROWS) == NEW
     recorded = "SELECT jsonb_array_elements(state -> 'public.people' -> 'transactions') FROM snapseed.loads"
     assert set(shapes.execute(recorded)) == written != set()
+    times = "SELECT entity -> 'rows' FROM (SELECT (state ->> 'times')::jsonb times FROM snapseed.loads ORDER BY id) l,"
+    times += " jsonb_array_elements(times -> 'entities') entity WHERE times -> 'phases' ? 'filling partitions'"
+    assert shapes.execute(times)
     assert shapes.execute(STAGES) == []
 
 
