@@ -227,7 +227,10 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
             if (referred,) == draft.places[parent.target].key and name in possible:
                 return (name,), True
     free = [column.name for column in table.columns if not column.identity]
-    return first(alone) or first(free, dependent), False
+    # With unique texts or numbers of their parents, rows are in the order of these.
+    one_each = parent is not None and table.are_unique(parent.columns)
+    alone = [name for name in alone if not one_each or table.kind(name).family is not Family.UUID]
+    return first(alone) or first(free, dependent), one_each
 
 
 def _own_key(table: Table, possible: Collection[str], dependent: frozenset[str]) -> tuple[str, ...]:
