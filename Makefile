@@ -91,7 +91,7 @@ bench-reset: .venv/bench ## measure how long tests wait for a database, and snap
 	$(BIN)/python benchmarks/run.py --resets
 
 bench-diff: .venv/bench ## measure differences against verify and other tools
-	$(BIN)/python benchmarks/run.py --diffs
+	$(BIN)/python benchmarks/run.py --diffs --rounds 3
 
 bench-capture: .venv/bench ## measure captures against their targets and other tools
 	$(BIN)/python benchmarks/run.py --captures

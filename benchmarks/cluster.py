@@ -75,8 +75,8 @@ def measure_partitions(workspace: Workspace) -> Findings:
     seconds = sum(phases[name] for name in ("emptying tables", "attaching partitions", "recording"))
     what = f"{snapshot.manifest.rows:,} rows into {_PARTITIONS} partitions over 2 connections, verified"
     header = ("partitions", "filled", "lock held", "for each 100")
-    filled = f"{phases['filling partitions']:.1f} s"
-    row = (f"{_MANY_PARTITIONS}", filled, f"{seconds:.2f} s", f"{100 * seconds / _MANY_PARTITIONS:.2f} s")
+    filled = sum(phases[name] for name in ("filling partitions", "copying rows", "building indexes", "verifying"))
+    row = (f"{_MANY_PARTITIONS}", f"{filled:.1f} s", f"{seconds:.2f} s", f"{100 * seconds / _MANY_PARTITIONS:.2f} s")
     return Findings(
         (
             in_seconds(what, "over 1", double, single, _CONNECTIONS_TARGET),

@@ -23,17 +23,18 @@ def measure_page(workspace: Workspace) -> Findings:
     snapshot = workspace.ten_columns(workspace.rows(_ROWS))
     project = project_of(snapshot)
     environment = project.environment("dev").changed(snapshot=snapshot.manifest.name)
-    page, read, peer = spreads_in_turns(
-        workspace.rounds,
-        lambda: seconds(partial(_page, project, environment), time.process_time),
-        lambda: seconds(partial(_read, snapshot), time.process_time),
-        lambda: seconds(partial(_peer, snapshot), time.process_time),
-    )
+
+    def page() -> float:
+        return seconds(partial(_page, project, environment), time.process_time)
+
+    ours, read = spreads_in_turns(workspace.rounds, page, lambda: seconds(partial(_read, snapshot), time.process_time))
+    # The peer takes a minute, and the ratio is far from its target.
+    beside, peer = spreads_in_turns(1, page, lambda: seconds(partial(_peer, snapshot), time.process_time))
     what = f"report of {10 * snapshot.manifest.rows:,} cells, CPU time"
     return Findings(
         (
-            in_seconds(what, "reading the files once", page, read, 3),
-            in_seconds(what, "fg-data-profiling, minimal", page, peer, 0.1, digits=3),
+            in_seconds(what, "reading the files once", ours, read, 3),
+            in_seconds(what, "fg-data-profiling, minimal", beside, peer, 0.1, digits=3),
         ),
         (_memory(workspace),),
     )

@@ -27,6 +27,15 @@ class PhaseEnded:
 
 
 @dataclass(frozen=True)
+class PhaseShare:
+    """Of the seconds of a phase, these were spent on `share`, which counts as a phase of its own."""
+
+    phase: str
+    share: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Advanced:
     """`done` of `total` units of `what` are finished; `unit` is what is counted: "rows", "parts", "files"."""
 
@@ -85,6 +94,10 @@ def phase_seconds(events: Sequence[Event]) -> dict[str, float]:
     """The seconds of each phase, in the order in which they first ended. If a phase ran twice, the sum."""
     seconds: dict[str, float] = {}
     for event in events:
-        if isinstance(event, PhaseEnded):
-            seconds[event.phase] = seconds.get(event.phase, 0.0) + event.seconds
+        match event:
+            case PhaseEnded(name, spent):
+                seconds[name] = seconds.get(name, 0.0) + spent
+            case PhaseShare(name, share, spent):
+                seconds[share] = seconds.get(share, 0.0) + spent
+                seconds[name] = seconds.get(name, 0.0) - spent
     return seconds

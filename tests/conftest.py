@@ -27,7 +27,7 @@ from tests.command_line import run_command
 from tests.examples import load_profile
 
 # Fixtures that several packages use.
-pytest_plugins = ["tests.loaded"]
+pytest_plugins = ["tests.loaded", "tests.stores.endpoint"]
 
 PROJECTS = Path(__file__).parent / "projects"
 _PLACE = pytest.StashKey[str]()

@@ -43,7 +43,7 @@ def stored_columns(
         columns, most = _stored(table), "ALL"
         if not lost[table.oid]:
             may_look = samples and "USAGE" in table.privileges
-            columns = [each for each in columns if may_look and each.may_select and _is_array(each)]
+            columns = [each for each in columns if may_look and each.may_select and each.full_type.endswith("[]")]
             most = _SAMPLED_ROWS
         if found := {column.name: look for column in columns if (look := _look(column))}:
             looks.append((table, found, most))
@@ -73,11 +73,6 @@ def _spelled(table: TableFacts, dimensions: Mapping[str, int | None]) -> Iterato
 def _stored(table: TableFacts) -> list[ColumnFacts]:
     """The columns whose values are in rows that COPY writes."""
     return [column for column in table.columns if not column.generated]
-
-
-def _is_array(column: ColumnFacts) -> bool:
-    """Whether its values are arrays, by the type beneath a domain."""
-    return column.full_type.endswith("[]")
 
 
 def _dimensions(
@@ -112,7 +107,7 @@ def _look(column: ColumnFacts) -> sql.Composed | None:
         if condition := _BEYOND_ARROW.get((kind.element or kind).family):
             values = sql.SQL("{}" if kind.is_array else "ARRAY[{}]").format(name)
             beyond.append(sql.SQL("EXISTS (SELECT FROM unnest({}) AS e WHERE " + condition + ")").format(values))
-    if _is_array(column):
+    if column.full_type.endswith("[]"):
         beyond.append(sql.SQL(r"array_dims({}) !~ '^(\[1:[0-9]+\])+$'").format(name))
         dimensions = sql.SQL("array_ndims({})").format(name)
     look = "CASE WHEN bool_or({}) OR min({own}) <> max({own}) THEN NULL ELSE coalesce(max({own}), 1) END"

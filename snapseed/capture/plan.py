@@ -43,8 +43,9 @@ class Piece:
 
     @property
     def is_reordered(self) -> bool:
-        """Whether the masks change the order of the rows."""
-        return self.masks is not None and self.masks.reorders(self.table.key)
+        """Whether the masks change the order of the rows: that of their key, or of whole rows if they have none."""
+        key = self.table.key
+        return self.masks is not None and (not key or any(column.name in self.masks.rules for column in key))
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,7 @@ def plan_rows(
     for table in tables:
         rows, own = table.name.rows(), masks.tables.get(table.name) if masks else None
         if request.schema_only:
-            pieces = [Piece(table, [sql.SQL("{} WHERE false").format(rows)])]
-            planned.append(TableRows(table, pieces))
+            planned.append(TableRows(table, [Piece(table, [sql.SQL("{} WHERE false").format(rows)])]))
         elif subset:
             planned.append(TableRows(table, [Piece(table, list(subset.sources(table.entity)), own)]))
         else:

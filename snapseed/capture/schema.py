@@ -18,6 +18,7 @@ from snapseed.postgres import query
 from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Session, Target, for_program, require_session
 from snapseed.postgres.dump import UNFILLED, UNUSED, entries
+from snapseed.postgres.partitions import read_stages
 from snapseed.servers.postgres import EmbeddedPostgres
 from snapseed.snapshot.manifest import MOST_BYTES, SchemaFile
 from snapseed.snapshot.store import Staging
@@ -70,7 +71,7 @@ def dump_schema(session: Session, target: Target) -> tuple[bytes, tuple[str, ...
     require_session(session, target)
     (snapshot,) = session.execute("SELECT pg_export_snapshot()").fetchone() or ("",)
     program = find_pg_dump(session.info.server_version // 10_000)
-    excluded = [f"--exclude-schema={name}" for (name,) in session.execute(query("staging_schemas")).fetchall()]
+    excluded = [f"--exclude-schema={found.schema}" for found in read_stages(session)]
     options = [*_OPTIONS, *excluded, f"--snapshot={snapshot}", f"--lock-wait-timeout={target.lock_timeout}"]
     conninfo, variables = for_program(target, **session.place, options=f"{session.info.options} {_PINNED}")
     command = [program, *options, f"--dbname={conninfo}"]
@@ -87,7 +88,10 @@ def dump_schema(session: Session, target: Target) -> tuple[bytes, tuple[str, ...
             next_step="\n".join(steps),
         )
     try:
-        text, left_out = _portable(done.stdout.decode(), _plain_extensions(session))
+        # The names by which a schema can use an extension, for extensions that it can only use by name.
+        found = read_rows(session, query("plain_extensions"))
+        plain = {row["name"]: frozenset(filter(None, row["members"])) for row in found}
+        text, left_out = _portable(done.stdout.decode(), plain)
         for row in read_rows(session, query("unfilled_views"), but=[]):
             create = f"CREATE MATERIALIZED VIEW {row['name']} AS\n"
             text = text.replace(f"\n\n{create}", f"\n\n{UNFILLED}{create}", 1)
@@ -99,12 +103,6 @@ def dump_schema(session: Session, target: Target) -> tuple[bytes, tuple[str, ...
             "the schema is too large", observed=f"{len(schema)} bytes", expected=f"{MOST_BYTES} or fewer"
         )
     return schema, left_out
-
-
-def _plain_extensions(session: Session) -> dict[str, frozenset[str]]:
-    """The names by which a schema can use an extension, for extensions that it can only use by name."""
-    found = read_rows(session, query("plain_extensions"))
-    return {row["name"]: frozenset(filter(None, row["members"])) for row in found}
 
 
 def _portable(dumped: str, plain: Mapping[str, frozenset[str]]) -> tuple[str, tuple[str, ...]]:

@@ -85,7 +85,8 @@ def _plan(project: Project, environment: Environment) -> str:
     """A dry run: guards, privileges, tables and columns."""
     report = load_snapshot(project, environment, LoadRequest(dry_run=True))
     created = ", after creating the schema" if report.schema_created else ""
-    return f"{len(report.plan.tables)} tables, {report.plan.rows:,} rows{created}"
+    unfinished = "".join(f"; left by a load that did not finish: {stage}" for stage in report.plan.stages)
+    return f"{len(report.plan.tables)} tables, {report.plan.rows:,} rows{created}{unfinished}"
 
 
 def _queue(project: Project, environment: Environment) -> str:

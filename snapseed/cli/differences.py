@@ -88,6 +88,8 @@ def diff(
         return
     if dry_run or script or call.options.yes or call.options.allow_host:
         raise UsageError("--dry-run, --script, --yes and --allow-host are for --repair", next_step="add --repair")
+    if summary and call.output == "csv":
+        raise UsageError("--summary counts rows, and CSV has their cells", next_step="use --format json")
     from snapseed.diff.compare import DiffRequest, compare
 
     request = DiffRequest(
@@ -206,7 +208,8 @@ def _summary(report: DiffReport) -> Iterator[str]:
         [each.entity, each.removed_count, each.added_count, each.changed_count, ", ".join(each.columns) or "-"]
         for each in report.entities
     ]
-    yield from table(["entity", "removed", "added", "changed", "columns"], rows)
+    if rows:
+        yield from table(["entity", "removed", "added", "changed", "columns"], rows)
 
 
 def _head(report: DiffReport) -> Iterator[str]:

@@ -30,6 +30,8 @@ _AGREES = {True: "same", False: "DIFFERS", None: "-"}
 # A phase that takes less would show as 0.00 s.
 _SHOWN_SECONDS = 0.005
 _SHOWN_COLUMNS = 5
+# Of loads that take longer, the phases that take more than this share are named.
+_LONG_SECONDS, _LONG_SHARE = 1.0, 0.02
 
 
 def _findings(lines: Iterable[object]) -> Iterator[str]:
@@ -65,6 +67,8 @@ def loaded(report: LoadReport, *, quiet: bool = False, verbose: bool = False) ->
         yield from _plan(report.plan) if report.dry_run else _entity_times(report, verbose=verbose)
         if verbose:
             yield from _times("phase", report.phases)
+        elif not report.dry_run:
+            yield from _long_phases(report)
     yield from _other_tables(report)
     if report.verified and not quiet:
         yield from _not_compared({table.entity.name: table.not_compared for table in report.plan.tables})
@@ -117,6 +121,14 @@ def _entity_times(report: LoadReport, *, verbose: bool) -> Iterator[str]:
     yield f"bottleneck: {slowest} ({share:.0%} of COPY time)"
 
 
+def _long_phases(report: LoadReport) -> Iterator[str]:
+    """Where the time of a load went that took more than a moment: all phases that took a share of it worth naming."""
+    if report.seconds >= _LONG_SECONDS:
+        named = {name: spent for name, spent in report.phases.items() if spent >= _LONG_SHARE * report.seconds}
+        named["the rest"] = report.seconds - sum(named.values())
+        yield from wrapped(f"time: {', '.join(f'{name} {spent:.2f} s' for name, spent in named.items())}", " " * 6)
+
+
 def _copied(name: str, copy: EntityLoad | EntityMetrics) -> list[object]:
     """What the COPY of an entity sent, and how fast."""
     speed = f"{copy.rows / copy.seconds:,.0f}" if copy.seconds > 0 else "-"
@@ -134,6 +146,8 @@ def _plan(plan: LoadPlan) -> Iterator[str]:
         yield from _reasons(child.reasons)
     for setting in plan.settings:
         yield from wrapped(f"setting {setting.name} = {setting.value}: {setting.reason}")
+    for stage in plan.stages:
+        yield from wrapped(f"left by a load that did not finish, and taken over or dropped: {stage}")
     for view in plan.restoration.unfilled:
         yield f"materialized view {view}: filled at the end"
 
@@ -156,6 +170,8 @@ def status(states: Sequence[EnvironmentStatus]) -> Iterator[str]:
                 indent,
             )
         yield from wrapped(f"{indent}{item.target}", indent)
+        for stage in item.unfinished:
+            yield from wrapped(f"{indent}left by a load that did not finish, for the next one: {stage}", indent)
 
 
 def reset(report: ResetReport, *, quiet: bool = False) -> Iterator[str]:

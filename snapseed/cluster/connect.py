@@ -11,6 +11,7 @@ from typing import Any
 
 import dask
 import distributed
+from distributed.comm.addressing import get_address_host_port
 from distributed.utils import get_mp_context
 
 from snapseed.cluster.executor import ClusterExecutor, require_same_versions
@@ -72,7 +73,10 @@ def _versions(client: distributed.Client) -> dict[str, dict[str, str | None]]:
 
 @contextmanager
 def _reached(address: str) -> Iterator[distributed.Client]:
+    """The client of the scheduler at this address."""
     try:
+        # Before a client waits for an answer from nowhere.
+        get_address_host_port(address)
         client = distributed.Client(address, timeout=_TIMEOUT, set_as_default=False)
     except (TypeError, ValueError) as exc:
         raise UsageError(

@@ -53,6 +53,8 @@ class _DiedError(ServerError):
 
 @dataclass(frozen=True)
 class _Call:
+    """What an executor was asked to do, and how often that was handed out."""
+
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     tries: int = 1
@@ -62,6 +64,7 @@ class _CodeOfRun(distributed.WorkerPlugin):
     """The code that the calls of one run need, on each worker. Each run has its own, so it may go when the run ends."""
 
     def __init__(self, code: Code, name: str) -> None:
+        """The name is that of the plugin."""
         self.code = code
         self.name = name
 
@@ -83,6 +86,7 @@ class ClusterExecutor(Executor):
         listener: Listener = ignore,
         patience: float = PATIENCE,
     ) -> None:
+        """Send the code to the workers, and start the thread that talks to the scheduler."""
         self.width, self.client = width, client
         self._listener, self._patience = listener, patience
         self._run = uuid.uuid4().hex
@@ -120,6 +124,7 @@ class ClusterExecutor(Executor):
             self.client.unregister_worker_plugin(self._code.name)
 
     def _work(self) -> None:
+        """Hand out calls and take their results, until the executor is shut down."""
         while not self._is_shut:
             try:
                 with _translated():
@@ -136,6 +141,7 @@ class ClusterExecutor(Executor):
                     calls.clear()
 
     def _hand_out(self) -> None:
+        """Make a task of each call that waits."""
         waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
         if not waiting:
             return
@@ -147,10 +153,12 @@ class ClusterExecutor(Executor):
             task.add_done_callback(partial(self._end, result))
 
     def _end(self, result: Future[Any], _task: object = None) -> None:
+        """Note that the task of a result has ended."""
         self._ended.append(result)
         self._changed.set()
 
     def _count_workers(self) -> None:
+        """Follow the workers that come and go. Raises `ServerError` if there has been none for too long."""
         self._asked = time.monotonic()
         if threads := sum(self.client.nthreads().values()):
             self.width, self._alone_since = threads, None
@@ -254,12 +262,11 @@ def require_same_versions(workers: Mapping[str, Mapping[str, str | None]], ours:
     if others:
         raise UsageError(
             "workers of the cluster have other versions than this machine",
-            observed="\n".join(f"{name} {version} on {_listed(found)}" for (name, version), found in others.items()),
+            observed="\n".join(
+                f"{name} {version} on {', '.join(found[:_NAMED])}"
+                + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
+                for (name, version), found in others.items()
+            ),
             expected=", ".join(f"{name} {ours[name]}" for name in dict.fromkeys(name for name, _ in others)),
             next_step="install these versions on the workers, or those of the workers here",
         )
-
-
-def _listed(workers: list[str]) -> str:
-    more = len(workers) - _NAMED
-    return ", ".join(workers[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -221,16 +222,17 @@ def _compare(pair: Pair, request: DiffRequest) -> EntityDiff:
     added: list[SampleRow] = []
     changed: list[ChangedRow] = []
     try:
-        for here in pair.differences():
-            differs = differing_columns(here, pair.columns, request.tolerance)
-            places = np.flatnonzero(np.any(list(differs.values()), axis=0))
-            removed_count += here.removed.num_rows
-            added_count += here.added.num_rows
-            changed_count += len(places)
-            columns.update({name: int(where.sum()) for name, where in differs.items() if where.any()})
-            removed += _samples(here.removed, pair, request.limit - len(removed))
-            added += _samples(here.added, pair, request.limit - len(added))
-            changed += [_changed_row(here, pair, differs, int(at)) for at in places[: request.limit - len(changed)]]
+        with closing(pair.differences()) as found:
+            for here in found:
+                differs = differing_columns(here, pair.columns, request.tolerance)
+                places = np.flatnonzero(np.any(list(differs.values()), axis=0))
+                removed_count += here.removed.num_rows
+                added_count += here.added.num_rows
+                changed_count += len(places)
+                columns.update({name: int(where.sum()) for name, where in differs.items() if where.any()})
+                removed += _samples(here.removed, pair, request.limit - len(removed))
+                added += _samples(here.added, pair, request.limit - len(added))
+                changed += [_changed_row(here, pair, differs, int(at)) for at in places[: request.limit - len(changed)]]
     except UnstorableError as exc:
         return _compare(pair.with_texts(exc), request)
     counts = removed_count, added_count, changed_count

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from snapseed.diff.rows import Difference, differences, overlapping, with_keys
@@ -80,17 +81,21 @@ class Pair:
             raise error
         return replace(self, columns=columns)
 
-    def differences(self) -> Iterator[Difference]:
-        """The rows that differ, a batch at a time. Raises `UnstorableError` for a value that no snapshot holds."""
+    def differences(self) -> Generator[Difference]:
+        """The rows that differ, a batch at a time. Close it: until then, a server is sending rows.
+
+        Raises `UnstorableError` for a value that no snapshot holds.
+        """
         left, right, key = self.left, self.right, self.key
         if self.is_indexed and not key and isinstance(left, SnapshotTable) and isinstance(right, SnapshotTable):
             left, right = _unlike(left, right), _unlike(right, left)
         for nulls in (False, True):
             chosen = [each for each in self.ranges if each.nulls == nulls]
-            streams = [side.rows(chosen, self.columns, key) for side in (left, right)]
-            for found in differences(streams[0], streams[1], self.columns, () if nulls else key):
-                tables = (found.removed, found.added, found.before, found.after)
-                yield Difference(*(with_keys(rows, key, self.keys) for rows in tables))
+            streams = [closing(side.rows(chosen, self.columns, key)) for side in (left, right)]
+            with streams[0] as mine, streams[1] as yours:
+                for found in differences(mine, yours, self.columns, () if nulls else key):
+                    tables = (found.removed, found.added, found.before, found.after)
+                    yield Difference(*(with_keys(rows, key, self.keys) for rows in tables))
 
 
 def _unlike(table: SnapshotTable, other: SnapshotTable) -> SnapshotTable:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -214,7 +214,7 @@ def _staged(
     with ExitStack() as stack:
         files = {rows: stack.enter_context(SpooledTemporaryFile(_SPOOLED_BYTES)) for rows in Rows}
         try:
-            for found in pair.differences():
+            for found in stack.enter_context(closing(pair.differences())):
                 differs = differing_columns(found, pair.columns, 0.0)
                 moves = [where for name, where in differs.items() if name in fixed or not keyed]
                 moved = np.any(moves, axis=0) if moves else np.zeros(found.before.num_rows, bool)
@@ -256,23 +256,24 @@ def _sorted(found: Difference, moved: Bools, *, keyed: bool) -> dict[Rows, pa.Ta
 
 @contextmanager
 def _file(script: Path | None) -> Iterator[IO[bytes]]:
-    """The new file of a script, which is removed after a failure; without one, what is written goes nowhere."""
+    """The file of a script, which is there once it is complete; without one, what is written goes nowhere."""
     path = script or Path(os.devnull)
-    is_new = not path.exists() or path.is_file()
+    if path.is_file():
+        next_step = "name another file, or remove this one"
+        raise UsageError("the script would overwrite a file", where=str(script), next_step=next_step)
+    is_device = path.exists()
+    written = path if is_device else path.with_name(f".{path.name}.partial")
     try:
         # Others may not read the rows.
-        file = open(path, "xb" if is_new else "wb", opener=partial(os.open, mode=0o600))  # noqa: SIM115 - closed below
+        file = open(written, "wb", opener=partial(os.open, mode=0o600))  # noqa: SIM115 - closed below
     except OSError as exc:
-        raise UsageError(
-            "the script cannot be written",
-            where=str(script),
-            observed=exc.strerror or str(exc),
-            expected="the name of a new file in a folder that exists",
-        ) from exc
+        observed = exc.strerror or str(exc)
+        raise UsageError("the script cannot be written", where=str(script), observed=observed) from exc
     try:
         with file:
             yield file
-    except BaseException:
-        if is_new:
-            path.unlink()
-        raise
+        if not is_device:
+            written.replace(path)
+    finally:
+        if not is_device:
+            written.unlink(missing_ok=True)

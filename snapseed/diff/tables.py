@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -84,7 +84,7 @@ class SnapshotTable:
             found[number] = found.get(number, EMPTY) + chunk.digest()
         return found
 
-    def rows(self, ranges: Sequence[KeyRange], columns: Sequence[Column], key: Sequence[Column]) -> Iterator[Rows]:  # noqa: ARG002 - as of a database
+    def rows(self, ranges: Sequence[KeyRange], columns: Sequence[Column], key: Sequence[Column]) -> Generator[Rows]:  # noqa: ARG002 - as of a database
         """The rows of ranges whose bounds are first keys of chunks, in their order. Other chunks are not read.
 
         Raises `SnapshotError` for a chunk whose rows are not those of the manifest.
@@ -161,7 +161,7 @@ class DatabaseTable:
         columns = list(self.columns.values())
         return range_fingerprints(self.connection, columns, self._hashed([among]), self.key, bounds)
 
-    def rows(self, ranges: Sequence[KeyRange], columns: Sequence[Column], key: Sequence[Column]) -> Iterator[Rows]:
+    def rows(self, ranges: Sequence[KeyRange], columns: Sequence[Column], key: Sequence[Column]) -> Generator[Rows]:
         """The rows of ranges, by the order of the key; rows without a key are ordered by all columns.
 
         Raises `UnstorableError` for a value that a column of this type cannot have in Arrow.

@@ -91,12 +91,12 @@ def _lacking(connection: Connection, encoding: str, characters: str) -> str | No
     convert = "SELECT convert(convert(%(bytes)s, 'UTF8', %(encoding)s), %(encoding)s, 'UTF8')"
     try:
         with connection.transaction():
-            row = connection.execute(convert, {"bytes": characters.encode(), "encoding": encoding}).fetchone()
+            found = connection.execute(convert, {"bytes": characters.encode(), "encoding": encoding}).fetchall()
     except (psycopg.errors.UntranslatableCharacter, psycopg.errors.CharacterNotInRepertoire):
         half = len(characters) // 2
         if not half:
             return characters
         return _lacking(connection, encoding, characters[:half]) or _lacking(connection, encoding, characters[half:])
-    assert row is not None
-    assert isinstance(row[0], bytes)
-    return next((mine for mine, theirs in zip(characters, row[0].decode(), strict=True) if mine != theirs), None)
+    ((converted,),) = found
+    assert isinstance(converted, bytes)
+    return next((mine for mine, theirs in zip(characters, converted.decode(), strict=True) if mine != theirs), None)

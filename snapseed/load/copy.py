@@ -31,6 +31,8 @@ from snapseed.snapshot.parquet import Part, readable
 from snapseed.snapshot.store import Snapshot
 
 _Item = TypeVar("_Item")
+# Those of `EntityLoad`.
+COPY_TIMES = ("seconds", "read", "encode", "starved", "send", "server")
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,12 @@ class EntityLoad:
     entity: str
     rows: int
     bytes: int
-    seconds: float
-    read: float
-    encode: float
-    starved: float
-    send: float
-    server: float
+    seconds: float = 0.0
+    read: float = 0.0
+    encode: float = 0.0
+    starved: float = 0.0
+    send: float = 0.0
+    server: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,43 +74,36 @@ def copy_rows(
 ) -> EntityLoad:
     """Stream the entity's rows through COPY into the table `into`. The listener gets `Advanced` after each batch."""
     rows = size = 0
-    read = encode = starved = send = 0.0
+    times = dict.fromkeys(COPY_TIMES, 0.0)
     started = time.monotonic()
     _widen_socket(connection, settings.batch_bytes)
+    statement = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT {})")
+    options = ("binary" if table.binary else "text") + (", FREEZE" if table.freeze else "")
     with (
         encoded(snapshot, table, settings) as stream,
         connection.cursor() as cursor,
-        cursor.copy(_statement(table, into)) as copy,
+        cursor.copy(statement.format(into, _columns(table), sql.SQL(options))) as copy,
     ):
         if table.binary:
             copy.write(BINARY_HEADER)
         waiting = time.monotonic()
         for batch in stream:
-            starved += time.monotonic() - waiting
+            times["starved"] += time.monotonic() - waiting
             working = time.thread_time()
             copy.write(memoryview(batch.data))
-            send += time.thread_time() - working
+            times["send"] += time.thread_time() - working
+            times["read"] += batch.read_seconds
+            times["encode"] += batch.encode_seconds
             rows += batch.rows
             size += batch.data.size
-            read += batch.read_seconds
-            encode += batch.encode_seconds
             listener(Advanced(table.entity.name, rows, table.entity.rows, bytes=size))
             waiting = time.monotonic()
-        starved += time.monotonic() - waiting
+        times["starved"] += time.monotonic() - waiting
         if table.binary:
             copy.write(BINARY_TRAILER)
-    seconds = time.monotonic() - started
-    return EntityLoad(
-        entity=table.entity.name,
-        rows=rows,
-        bytes=size,
-        seconds=seconds,
-        read=read,
-        encode=encode,
-        starved=starved,
-        send=send,
-        server=max(0.0, seconds - starved - send),
-    )
+    times["seconds"] = time.monotonic() - started
+    times["server"] = max(0.0, times["seconds"] - times["starved"] - times["send"])
+    return EntityLoad(table.entity.name, rows, size, **times)
 
 
 def stage_table(connection: Connection, table: TablePlan) -> sql.Identifier:
@@ -224,14 +219,6 @@ def _widen_socket(connection: Connection, size: int) -> None:
         return
     with suppress(OSError), socket.socket(fileno=os.dup(connection.pgconn.socket)) as wire:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
-
-
-def _statement(table: TablePlan, into: sql.Composable) -> sql.Composed:
-    """The COPY statement."""
-    options = "FORMAT binary" if table.binary else "FORMAT text"
-    if table.freeze:
-        options += ", FREEZE"
-    return sql.SQL("COPY {} ({}) FROM STDIN WITH ({})").format(into, _columns(table), sql.SQL(options))
 
 
 def _columns(table: TablePlan) -> sql.Composed:

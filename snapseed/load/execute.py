@@ -138,14 +138,14 @@ def build_indexes(connection: Connection, plan: LoadPlan) -> None:
     # Run deferred checks now: ALTER TABLE is refused while any are pending.
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     set_storage(connection, plan, "EXTENDED")
-    tablespace = connection.execute("SHOW default_tablespace").fetchone()
+    ((tablespace,),) = connection.execute("SHOW default_tablespace").fetchall()
     for table in plan.tables:
         for index in table.drop_indexes:
             # If it is empty, the database's own default decides, as it did for an index without a tablespace.
             _set(connection, "default_tablespace", index.tablespace)
             for statement in (index.definition, *index.restore):
                 connection.execute(statement.encode())
-    _set(connection, "default_tablespace", str(tablespace[0]) if tablespace else "")
+    _set(connection, "default_tablespace", str(tablespace))
 
 
 def build_foreign_keys(connection: Statements, plan: LoadPlan) -> None:

@@ -28,7 +28,7 @@ from snapseed.postgres.facts import ReferenceFacts, TableFacts, TableName
 from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import Problem, problem, table_name
 from snapseed.postgres.guard import identify, require_allowed
-from snapseed.postgres.partitions import read_partitions
+from snapseed.postgres.partitions import read_partitions, read_stages
 from snapseed.postgres.provenance import FilledTable, changed_tables, filled_tables, missing_privilege
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.store import Snapshot
@@ -98,16 +98,16 @@ def prepare(session: LoadSession) -> Prepared:
         problems += [] if holds_utf8(connection) else unconvertible_texts(connection, session.snapshot, there)
         if missing:
             problems.append(Problem(f"the role lacks {missing[0]}, to record what it loads", missing[1]))
-        # Rows that others add between upserts are theirs, and stay.
-        settled = request.mode is Mode.UPSERT
-        watched = {
-            name: table for name, table in filled.items() if not (settled and (table.replaced or table.upserted))
-        }
+        watched = filled
+        if request.mode is Mode.UPSERT:
+            # Rows that others add between upserts are theirs, and stay.
+            watched = {name: found for name, found in filled.items() if not (found.replaced or found.upserted)}
         replaced = {str(found.name) for found in facts.values()}
         return Prepared(
             entities=entities,
             facts=facts,
             left=left,
+            stages=tuple(stage for stage in read_stages(connection) if stage.is_ours),
             children=children,
             rows_lost={table.oid: _count_rows(connection, table) for table in children},
             server=read_server(connection),
@@ -147,17 +147,14 @@ def choose_entities(
 ) -> Sequence[EntityRecord]:
     """The entities to load: those in `only`, or all, and with `with_parents` those that their rows refer to."""
     chosen = {entity.name for entity in manifest.chosen(request.only)}
-    while request.with_parents and (added := _parents(manifest, facts, chosen) - chosen):
-        chosen |= added
-    return manifest.chosen(sorted(chosen))
-
-
-def _parents(manifest: Manifest, facts: Mapping[str, TableFacts], chosen: set[str]) -> set[str]:
-    """The entities that the chosen ones refer to, by the manifest or by a foreign key."""
     by_oid = {found.oid: name for name, found in facts.items()}
-    keys = [key for name in chosen & facts.keys() for key in facts[name].foreign_keys]
-    by_foreign_key = {by_oid[oid] for key in keys for oid in key.targets & by_oid.keys()}
-    return by_foreign_key | {entity.parent for entity in manifest.entities if entity.name in chosen and entity.parent}
+    before = set[str]()
+    while request.with_parents and chosen != before:
+        before = set(chosen)
+        chosen |= {entity.parent for entity in manifest.entities if entity.name in before and entity.parent}
+        keys = [key for name in before & facts.keys() for key in facts[name].foreign_keys]
+        chosen |= {by_oid[oid] for key in keys for oid in key.targets & by_oid.keys()}
+    return manifest.chosen(sorted(chosen))
 
 
 def _lock(session: LoadSession, tables: Sequence[TableName]) -> None:

@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import LiteralString
 
 import psycopg
@@ -35,7 +36,7 @@ from snapseed.postgres.provenance import is_recorded
 from snapseed.postgres.threads import shared_among
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import EntityRecord, Manifest
-from snapseed.snapshot.store import Snapshot, snapshot_of
+from snapseed.snapshot.store import snapshot_of
 from snapseed.verify.files import require_none, verify_files
 
 _LOOKING = "looking for changes"
@@ -89,7 +90,12 @@ def load_snapshot(
             with session(_LOOKING) as looking:
                 if _holds_snapshot(looking):
                     return report.after(events)
-        _check_files(snapshot, request, tell)
+        with phase(tell, "checking files"):
+            # Which parents are loaded as well is not known yet.
+            only = [] if request.with_parents else [entity.name for entity in snapshot.manifest.chosen(request.only)]
+            findings = verify_files(snapshot, only=only, before_load=True)
+            tell(FilesChecked(tuple(findings)))
+            require_none(findings, snapshot)
         with session("connecting") as loading:
             plan = _load(loading)
             if not request.dry_run:
@@ -173,16 +179,6 @@ def _holds_snapshot(session: LoadSession) -> bool:
     return False
 
 
-def _check_files(snapshot: Snapshot, request: LoadRequest, listener: Listener) -> None:
-    """Compare the files with the manifest, as far as that is not done while they are read."""
-    with phase(listener, "checking files"):
-        # Which parents are loaded as well is not known yet.
-        only = [] if request.with_parents else [entity.name for entity in snapshot.manifest.chosen(request.only)]
-        findings = verify_files(snapshot, only=only, before_load=True)
-        listener(FilesChecked(tuple(findings)))
-        require_none(findings, snapshot)
-
-
 def _load(session: LoadSession) -> LoadPlan:
     """The transaction. Returns the plan that was carried out, or with `dry_run` would be."""
     request = session.request
@@ -219,7 +215,7 @@ def _analyze(session: Session, target: Target, plan: LoadPlan, environment: Envi
         if table.parallel and session.info.server_version >= _ANALYZES_ONLY
         if all(found.parent == table.table for found in table.parallel.tree.partitions)
     }
-    partitions = [name for names in divided.values() for name in names]
+    partitions = list(chain.from_iterable(divided.values()))
     with ExitStack() as stack:
         own = [session]
         # The rows are committed: a server without room for more connections is no failure.

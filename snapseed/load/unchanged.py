@@ -133,9 +133,8 @@ def _sample(connection: Connection, entity: EntityRecord, table: TableName, page
     part = sql.SQL("SELECT {} AS digest FROM {} WHERE {}")
     parts = [part.format(row_hash(entity.columns), table.rows(), condition) for condition in conditions]
     total = sql.SQL("SELECT count(*) || ' ' || coalesce(sum(digest), 0) FROM ({}) sampled")
-    row = connection.execute(total.format(sql.SQL(" UNION ALL ").join(parts))).fetchone()
-    assert row is not None
-    return str(row[0])
+    ((sample,),) = connection.execute(total.format(sql.SQL(" UNION ALL ").join(parts))).fetchall()
+    return str(sample)
 
 
 def _facts(connection: Connection, table: TableName) -> dict[str, Any]:

@@ -36,13 +36,17 @@ class TableName:
 
 @dataclass(frozen=True)
 class ServerFacts:
-    """What a load needs to know about the server and the role, apart from the tables."""
+    """What a load needs to know about the server and the role, apart from the tables.
+
+    There is room for `connection_room` more connections of this role.
+    """
 
     database: str
     role: str
     may_create_temporary: bool
     toast_compressions: tuple[str, ...]
     toast_compression_is_default: bool
+    connection_room: int
 
 
 @dataclass(frozen=True)

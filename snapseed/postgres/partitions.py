@@ -15,6 +15,7 @@ from snapseed.postgres import query
 from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Connection, role_search_path
 from snapseed.postgres.facts import TableName
+from snapseed.postgres.locks import AdvisoryLock
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,30 @@ class TreeFacts:
     def schemas(self) -> list[str]:
         """The schemas that staging needs."""
         return list(dict.fromkeys([self.stage, *(found.stage for found in self.partitions)]))
+
+
+@dataclass(frozen=True)
+class StageFacts:
+    """A schema with staging tables of a parallel load into `table`, which is None if that is gone.
+
+    `mark` says what for. Unless a load runs now, so that it `is_used`, the load did not finish, and the next one takes
+    over the tables or drops them. It may if the schema `is_ours`, this role's.
+    """
+
+    schema: str
+    mark: str
+    table: str | None
+    is_ours: bool
+    is_used: bool
+
+    def __str__(self) -> str:
+        return f"schema {self.schema} with staging tables of {self.table or 'a table that is gone'}"
+
+
+def read_stages(connection: Connection) -> tuple[StageFacts, ...]:
+    """All schemas for staging tables in this database."""
+    rows = read_rows(connection, query("staging_schemas"), lock=int(AdvisoryLock.LOADS))
+    return tuple(StageFacts(**row) for row in rows)
 
 
 def read_partitions(connection: Connection, table: int) -> TreeFacts:

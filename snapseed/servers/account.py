@@ -124,7 +124,9 @@ def private_directory(path: Path, account: Account, inside: int | None = None) -
         os.mkdir(name, 0o700, dir_fd=inside)
     found = os.stat(name, dir_fd=inside, follow_symlinks=False)
     trusted = {account.uid, os.geteuid()}
-    if _is_closed(path.parent, account):
+    above = path.parent.stat()
+    if os.geteuid() == 0 and above.st_uid in {0, account.uid} and not above.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        # Nobody but root (this process) and the account could have put it there.
         trusted.add(found.st_uid)
     if observed := _danger(found, trusted):
         expected = f"a folder of the account {account.name} that no other account can write to"
@@ -261,18 +263,13 @@ def _danger(found: os.stat_result, trusted: set[int]) -> str | None:
 
 
 def _refusal(path: Path, observed: str, expected: str, advice: str) -> RefusedError:
+    """The error about a folder that somebody else may have made or may write to."""
     summary = "a folder of the embedded server is not safe to use"
     return RefusedError(summary, observed=observed, expected=expected, where=str(path), next_step=advice)
 
 
-def _is_closed(folder: Path, account: Account) -> bool:
-    """Whether only root (this process) and the account could have put something into the folder."""
-    found = folder.stat()
-    writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return os.geteuid() == 0 and found.st_uid in {0, account.uid} and not writable
-
-
 def _hand_over(path: Path, folder: int, account: Account) -> None:
+    """Give an open folder, and all that is in it, to the account. Raises `ConfigurationError` where root may not."""
     try:
         # Links themselves change hands, never what they point to.
         for _, directories, files, inside in os.fwalk(dir_fd=folder):
@@ -291,6 +288,7 @@ def _hand_over(path: Path, folder: int, account: Account) -> None:
 
 
 def _name(uid: int) -> str:
+    """The name of an account, or its number if it has none."""
     with suppress(KeyError):
         return pwd.getpwuid(uid).pw_name
     return f"uid {uid}"

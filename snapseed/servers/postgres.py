@@ -114,9 +114,11 @@ class EmbeddedPostgres(ProjectServer):
         return True
 
     def _postmaster(self) -> tuple[int | None, str]:
+        """The process id and the status in the server's own lock file."""
         return _read_lock_file(self.data_directory / "postmaster.pid")
 
     def _main_processes(self) -> list[int]:
+        """The first process of the server: the others end with it."""
         pid, _ = self._postmaster()
         if pid is None:
             return []
@@ -125,6 +127,7 @@ class EmbeddedPostgres(ProjectServer):
         return [pid] if proof or (proof is None and self.is_running()) else []
 
     def _is_cut_off(self) -> bool:
+        """Whether it says that it takes queries, and does not answer on its socket."""
         # The status is read before the socket is tried, so a server that becomes ready in between is not cut off.
         pid, status = self._postmaster()
         if pid is None or not self._processes.owns(pid) or status != "ready" or self.is_running():
@@ -133,6 +136,7 @@ class EmbeddedPostgres(ProjectServer):
         return True
 
     def _check_version(self) -> None:
+        """Raise `ConfigurationError` for data of another major version."""
         try:
             found = read_end(self.data_directory / "PG_VERSION").strip()
         except OSError:
@@ -148,6 +152,7 @@ class EmbeddedPostgres(ProjectServer):
             )
 
     def _prepare_data(self, account: Account, folder: int) -> None:
+        """Make a database cluster if there is none, remove lock files of dead servers, and write the settings."""
         import psutil  # noqa: PLC0415 - see processes
 
         self._check_version()
@@ -213,6 +218,7 @@ class EmbeddedPostgres(ProjectServer):
         ]
 
     def _start_command(self) -> list[str]:
+        """`pg_ctl start`, which waits until the server takes queries."""
         return [
             str(self.find_program().with_name("pg_ctl")),
             "start",

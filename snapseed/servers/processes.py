@@ -67,6 +67,7 @@ class ServerProcesses:
         return list(found)
 
     def _is_orphan(self, process: psutil.Process) -> bool:
+        """Whether it is one whose data is gone, and ours to signal."""
         try:
             if not self._is_named(process) or os.geteuid() not in {0, process.uids().effective}:
                 return False
@@ -79,9 +80,11 @@ class ServerProcesses:
             return False
 
     def _is_named(self, process: psutil.Process) -> bool:
+        """Whether it has the name, and has not ended."""
         return process.name() == self.name and process.status() != psutil.STATUS_ZOMBIE
 
     def _is_marked(self, process: psutil.Process) -> bool:
+        """Whether the mark is in its command line."""
         return self.mark in " ".join(process.cmdline())
 
 

@@ -279,6 +279,7 @@ class ProjectServer(ABC):
         return True
 
     def _launch(self, account: Account) -> None:
+        """Start the server, and wait until it accepts work."""
         self._run(self._start_command(), account, self.timeouts.start, "did not start")
         started = time.monotonic()
         while not self.is_running():
@@ -302,12 +303,14 @@ class ProjectServer(ABC):
 
     @property
     def _processes(self) -> ServerProcesses:
+        """The processes of this server."""
         # Only a start, a stop or a crash needs psutil, which takes longer to import than a status takes.
         from snapseed.servers.processes import ServerProcesses  # noqa: PLC0415 - see above
 
         return ServerProcesses(self.process_name, self.data_directory, self.mark)
 
     def _locked(self, account: Account) -> AbstractContextManager[int]:
+        """Hold the lock of this server."""
         path = self.state_directory / f"{self.name}.lock"
         return server_lock(path, self.title, account, self.timeouts.lock)
 

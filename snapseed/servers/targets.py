@@ -166,12 +166,14 @@ def require_redis_allowed(target: RedisTarget, environment: Environment, *, cons
 
 
 def _is_local(host: str) -> bool:
+    """Whether the host is this machine."""
     with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host in {"", "localhost"}
 
 
 def _library() -> Any:  # noqa: ANN401 - a module
+    """The client library. Raises `ConfigurationError` if it is not installed."""
     with extra("queue", "the client for Redis is"):
         import redis  # noqa: PLC0415 - an extra
     return redis

@@ -53,6 +53,7 @@ class EmbeddedRedis(ProjectServer):
         return bool(reply) and not reply.startswith(b"-LOADING")
 
     def _start_command(self) -> list[str]:
+        """`valkey-server`, which goes into the background."""
         return [
             str(self.find_program()),
             *("--daemonize", "yes"),

@@ -61,6 +61,7 @@ class _Buffers:
         self._begin()
 
     def _begin(self) -> None:
+        """Begin with empty buffers."""
         self._validity, self._offsets, self._data = (pa.allocate_buffer(0, resizable=True) for _ in range(3))
         sink = self._sink
         sink.validity = sink.offsets = None
@@ -117,10 +118,12 @@ class _Buffers:
 
 
 def _grown(room: int, needed: int) -> int:
+    """The room that is needed, at least double what there is if that is too little."""
     return room if needed <= room else max(needed, 2 * room)
 
 
 def _sink(kind: ColumnType) -> Sink:
+    """What the core is told about a column of this type."""
     if kind.element is not None:
         sink = _sink(kind.element)
         for dimensions in range(1, kind.dimensions + 1):

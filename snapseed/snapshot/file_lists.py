@@ -64,6 +64,7 @@ class _ListedFiles(Sequence[PartFile]):
         require_none(total_contradictions(self.entity, total), self.where)
 
     def _read(self, listed: FileList) -> tuple[PartFile, ...]:
+        """The files of a list. Raises `ManifestError` for one that was altered."""
         data = self.read(listed)
         digest, observed = hashlib.sha256(data).hexdigest(), None
         try:

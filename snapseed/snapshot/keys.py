@@ -57,6 +57,7 @@ def as_text(value: pa.Scalar, kind: ColumnType) -> str | None:
 
 
 def _array_text(value: pa.Scalar, element: ColumnType) -> str:
+    """An array, or one of its elements, as PostgreSQL prints it inside of an array."""
     if not pa.types.is_list(value.type) or not value.is_valid:
         text = as_text(value, element)
         if text is None:
@@ -68,6 +69,7 @@ def _array_text(value: pa.Scalar, element: ColumnType) -> str:
 
 
 def _float(value: pa.Scalar) -> str:
+    """A floating-point number with the fewest digits that tell it apart."""
     text = str(value.as_py() if pa.types.is_float64(value.type) else np.float32(value.as_py()))
     return text.removesuffix(".0").replace("inf", "Infinity").replace("nan", "NaN")
 
@@ -90,6 +92,7 @@ def moment(value: pa.Scalar) -> str:
 
 
 def _without_zeros(clock: str) -> str:
+    """A time of day without zeros at the end of its fraction."""
     return clock.rstrip("0").removesuffix(".") if "." in clock else clock
 
 

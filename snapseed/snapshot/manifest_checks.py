@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import msgspec
 from msgspec import UNSET
@@ -90,6 +91,7 @@ def require_none(contradictions: Contradictions, where: str) -> None:
 
 
 def _foreign(where: str, observed: str) -> ManifestError:
+    """The error about a file that is no manifest."""
     return ManifestError(
         "not a snapseed manifest",
         where=where,
@@ -163,6 +165,7 @@ def _source_contradictions(manifest: Manifest) -> Contradictions:
 
 
 def _entity_contradictions(entity: EntityRecord, names: list[str]) -> Contradictions:
+    """Names, types and sums of an entity that do not go together."""
     place = f"entity {entity.name!r}"
     columns = [column.name for column in entity.columns]
     for identifier in [entity.name, entity.table, *columns, *([] if entity.schema is None else [entity.schema])]:
@@ -178,8 +181,11 @@ def _entity_contradictions(entity: EntityRecord, names: list[str]) -> Contradict
     if entity.parent is not None and entity.parent not in names:
         yield place, f"parent {entity.parent!r}", "an entity of this manifest"
     for column in entity.columns:
-        if not _is_type(column.type):
-            yield f"{place}, column {column.name!r}", f"type {column.type!r}", "the name of a PostgreSQL type"
+        with suppress(ConfigurationError):
+            parse_type(column.type)
+            if not UNPRINTABLE.search(column.type):
+                continue
+        yield f"{place}, column {column.name!r}", f"type {column.type!r}", "the name of a PostgreSQL type"
     yield from _sum_contradictions(place, entity)
 
 
@@ -195,17 +201,10 @@ def _sum_contradictions(place: str, entity: EntityRecord) -> Contradictions:
 
 
 def _sequence_contradictions(place: str, sequences: Sequence[SequencePosition]) -> Contradictions:
+    """Names of sequences that PostgreSQL does not have, or that are its own."""
     for sequence in sequences:
         for identifier in (sequence.schema, sequence.name):
             if not is_identifier(identifier):
                 yield place, repr(identifier), IDENTIFIER
         if is_system_table(sequence.schema, sequence.name):
             yield place, f"sequence {sequence.name}, schema {sequence.schema}", USERS_TABLE
-
-
-def _is_type(text: str) -> bool:
-    try:
-        parse_type(text)
-    except ConfigurationError:
-        return False
-    return not UNPRINTABLE.search(text)

@@ -121,7 +121,12 @@ def read_part(stream: BinaryIO, path: str, columns: Sequence[Column], file: Part
     with readable(path):
         # Read on demand: a memory map or a read-ahead buffer took a tenth more time and counted as our memory.
         parquet = pq.ParquetFile(stream, pre_buffer=False)
-        _check_columns(parquet.schema_arrow, columns)
+        schema = parquet.schema_arrow
+        for column in columns:
+            index, kind = schema.get_field_index(column.name), column.kind()
+            if index < 0 or not kind.stores(schema.field(index).type):
+                observed = "no such column" if index < 0 else str(schema.field(index).type)
+                raise ValueError(f"column {column.name!r}: {observed}, expected {kind.arrow}")
         expected = [chunk.rows for chunk in file.chunks]
         found = [parquet.metadata.row_group(number).num_rows for number in range(parquet.num_row_groups)]
         if found != expected:
@@ -160,14 +165,6 @@ def require_loadable(path: Path, file: StoredFile) -> None:
                 ) from exc
 
 
-def _check_columns(schema: pa.Schema, columns: Sequence[Column]) -> None:
-    for column in columns:
-        index, kind = schema.get_field_index(column.name), column.kind()
-        if index < 0 or not kind.stores(schema.field(index).type):
-            observed = "no such column" if index < 0 else str(schema.field(index).type)
-            raise ValueError(f"column {column.name!r}: {observed}, expected {kind.arrow}")
-
-
 def _validated(column: pa.Array) -> pa.Array:
     """The column as Arrow can validate it: 24:00, a time in PostgreSQL, is none in Arrow."""
     inner, lists = column.type, 0
@@ -192,6 +189,7 @@ def _leaves(schema: pq.ParquetSchema, names: set[str]) -> list[int]:
 
 
 def _listed(rows: list[int]) -> str:
+    """The first ten numbers of rows."""
     return ", ".join(map(str, rows[:10])) + (", …" if len(rows) > 10 else "")  # noqa: PLR2004 - enough to see it
 
 
@@ -258,6 +256,7 @@ def _memory(stream: BinaryIO, column: _Fields) -> tuple[int, int, float]:
 
 
 def _decompressed(stream: BinaryIO, column: _Fields, page: _Page) -> bytes:
+    """The contents of a page."""
     stream.seek(page.offset)
     data, codec = stream.read(page.stored), _CODECS[column[_CODEC]]
     return data if codec is None else pa.decompress(data, page.bytes, codec, asbytes=True)
@@ -277,11 +276,13 @@ def _pages(stream: BinaryIO, column: _Fields) -> Iterator[_Page]:
 
 
 def _begin(column: _Fields) -> int:
+    """Where the first page of a column is: that of the dictionary, if it has one."""
     data, dictionary = column[_DATA_OFFSET], column.get(_DICTIONARY_OFFSET, 0)
     return int(dictionary if 0 < dictionary < data else data)
 
 
 def _page(data: bytes, offset: int) -> _Page:
+    """A page by its header. Raises `ValueError` for one that our writer would not have written."""
     try:
         items, end = thrift_items(data)
         fields = dict(items.tolist())

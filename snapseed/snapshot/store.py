@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from snapseed.config import Environment
 from snapseed.config.store import Store
-from snapseed.errors import ManifestError, SnapshotError, StoreError, UsageError
+from snapseed.errors import ManifestError, SnapshotError, StoreError, extra
 from snapseed.snapshot.file_lists import with_lists
 from snapseed.snapshot.keys import moment
 from snapseed.snapshot.manifest import (
@@ -124,11 +124,15 @@ class Snapshot:
                         raise SnapshotError(summary, where=where, observed=problem, next_step=RESTORE)
 
     def _opened(self, file: PartFile, *, altered: bool = False, whole: bool = False) -> BinaryIO:
+        """A file of the length that the manifest says, unless it is known to be altered."""
         with readable(self.path(file)), ExitStack() as stack:
             try:
                 stream = stack.enter_context(self.place.open(file, whole=whole))
             except FileNotFoundError as exc:
-                if isinstance(self.place, Folder) or self._is_there_still(self.place):
+                if isinstance(self.place, Folder):
+                    raise
+                manifest = bytes(self.place.read(FILE_NAME)[0])
+                if decode(manifest, where=str(self.place)).identity == self.manifest.identity:
                     raise
                 summary = "another process has replaced the snapshot meanwhile"
                 raise StoreError(summary, where=str(self.place), next_step="run this again") from exc
@@ -136,10 +140,6 @@ class Snapshot:
                 raise ValueError(problem)
             stack.pop_all()
             return stream
-
-    def _is_there_still(self, place: Prefix) -> bool:
-        manifest = decode(bytes(place.read(FILE_NAME)[0]), where=f"{place}/{FILE_NAME}")
-        return manifest.identity == self.manifest.identity
 
     def batches(self, entity: EntityRecord, names: Sequence[str]) -> Generator[pa.RecordBatch]:
         """All rows of an entity with these of its columns, as `Part.batches` has them."""
@@ -175,16 +175,12 @@ def part_path(entity: str, number: int | None = None) -> str:
 
 
 def place_of(store: Store | Path, name: str) -> Place:
-    """Where the snapshot `name` is, whether it exists or not. Raises `UsageError` without the client for a bucket."""
+    """Where the snapshot `name` is, or would be. Raises `ConfigurationError` for a bucket without the extra."""
     store = Store(store) if isinstance(store, Path) else store
     if isinstance(store.place, Path):
         return Folder(store.place / name)
-    try:
+    with extra("stores", "the clients of object stores are"):
         from snapseed.snapshot.store_bucket import Prefix
-    except ImportError as exc:
-        raise UsageError(
-            "object stores need another package", where=str(store), next_step="pip install 'snapseed[stores]'"
-        ) from exc
     return Prefix(store, name)
 
 

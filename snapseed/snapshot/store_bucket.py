@@ -53,6 +53,7 @@ class Prefix:
     name: str
 
     def __str__(self) -> str:
+        """Its URL."""
         return f"{self.store}/{self.name}"
 
     def where(self, file: StoredFile) -> str:
@@ -68,11 +69,12 @@ class Prefix:
         """Whether there is a snapshot, valid or not. There is nothing to repair."""
         return self.version() is not None
 
-    def version(self) -> ObjectMeta | None:
-        """What the store says of the manifest, if there is one."""
+    def version(self) -> tuple[tuple[str, str], ...] | None:
+        """What identifies the version of the manifest, in the store's words; None without one."""
         with suppress(FileNotFoundError), self._client() as client:
             # Not HEAD, whose refusals have no reason.
-            return client.get(FILE_NAME).meta
+            meta = client.get(FILE_NAME).meta
+            return tuple((name, str(tag)) for name, tag in meta.items() if name in {"e_tag", "version"} and tag)
         return None
 
     def open_manifest(self) -> BinaryIO:
@@ -103,10 +105,11 @@ class Prefix:
 
     def keys(self, manifest: Manifest) -> set[str]:
         """The keys of all files of a manifest, those in lists too, which are read one at a time."""
-        return {self.key(file) for file in with_lists(manifest, self._read_list, where=str(self)).files}
 
-    def _read_list(self, listed: FileList) -> bytes:
-        return bytes(self.read(self.key(listed), {"range": (0, listed.bytes + 1)})[0])
+        def read(listed: FileList) -> bytes:
+            return bytes(self.read(self.key(listed), {"range": (0, listed.bytes + 1)})[0])
+
+        return {self.key(file) for file in with_lists(manifest, read, where=str(self)).files}
 
     def read(self, key: str, options: Any = None) -> tuple[memoryview, ObjectMeta, dict[str, str]]:  # noqa: ANN401
         """An object or a range of it, what the store says of it, and its attributes."""
@@ -179,7 +182,7 @@ class Prefix:
     def replacing(self, *, resume: bool) -> Iterator[PrefixStaging]:  # noqa: ARG002 - as in a folder
         """Where to write a new snapshot. Files that were put stay without a commit: the next run may need them."""
         _clear_local()
-        staging = PrefixStaging(self, secrets.token_hex(8), _tags(self))
+        staging = PrefixStaging(self, secrets.token_hex(8), self.version() or ())
         folder = _local(_WRITERS, staging.token)
         folder.mkdir(mode=0o700)
         with locked(folder):
@@ -190,6 +193,7 @@ class Prefix:
 
     @contextmanager
     def _client(self) -> Iterator[ObjectStore]:
+        """The client, whose failures become ours."""
         with translated(str(self)):
             yield client_of(self.store, self.name)
 
@@ -292,7 +296,7 @@ class PrefixStaging:
                 self.prefix.put(FILE_NAME, data, mode=dict(self.before) or "create", attributes=writer)
             except NoConditionsError:
                 # Not safe from a second writer in the same instant, but from all others.
-                if _tags(self.prefix) != self.before:
+                if (self.prefix.version() or ()) != self.before:
                     raise HasChangedError from None
                 self.prefix.put(FILE_NAME, data, attributes=writer)
         except HasChangedError as exc:
@@ -309,6 +313,7 @@ class PrefixStaging:
 
 
 def _local(kind: str, token: str) -> Path:
+    """The folder of a writer or worker on this machine."""
     return Path(tempfile.gettempdir(), f"snapseed-{kind}-{token}")
 
 
@@ -322,13 +327,6 @@ def _clear_local() -> None:
                 is_idle = kind == _WRITERS or datetime.fromtimestamp(facts.st_mtime, UTC) < since
                 if lock is not None and is_idle and facts.st_uid == os.getuid():
                     shutil.rmtree(folder)
-
-
-def _tags(prefix: Prefix) -> tuple[tuple[str, str], ...]:
-    """What identifies the version of the manifest; empty without one."""
-    found = prefix.version()
-    tags = {"e_tag": found["e_tag"], "version": found["version"]} if found else {}
-    return tuple((name, tag) for name, tag in tags.items() if tag)
 
 
 def _are_older(times: Iterable[datetime], grace: timedelta) -> bool:

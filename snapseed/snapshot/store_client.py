@@ -37,7 +37,7 @@ _PLACE = re.compile(r"https?://[^/\s]+")
 _DENIED = {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
 # Where machines of a cloud ask for credentials if there are no others.
 _LAST_RESORT = ("169.254.169.254", "metadata.google.internal")
-_CREDENTIALS = "give this account the rights to list, read, write and delete below the prefix, or use another one;"
+_CREDENTIALS = "log in again, or give this account the rights to list, read, write and delete below the prefix;"
 _CREDENTIALS += " see docs/stores.md for where credentials are looked for"
 
 
@@ -98,6 +98,7 @@ def translated(where: str) -> Iterator[None]:
 
 
 def _refusal(exc: Exception, where: str) -> SnapshotError | StoreError:
+    """What the answer of a store, or the lack of one, means."""
     text = str(exc).partition("\n\nDebug")[0]
     answer = _ANSWER.search(text)
     # Without the query of the URL, which has a token of Azure.

@@ -71,6 +71,7 @@ def copy_snapshot(source: Store, target: Store, name: str, listener: Listener = 
 
 
 def _copy(snapshot: Snapshot, staging: Staging, file: StoredFile) -> int:
+    """Copy a file that is what the manifest says. Returns its length."""
     path, digest, where = staging.folder / file.path, hashlib.sha256(), snapshot.path(file)
     with readable(where), snapshot.place.open(file, whole=True) as stream, writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)

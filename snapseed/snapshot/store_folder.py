@@ -14,7 +14,7 @@ import os
 import shutil
 import stat
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -33,6 +33,7 @@ class Folder:
     path: Path
 
     def __str__(self) -> str:
+        """Its path."""
         return str(self.path)
 
     def where(self, file: StoredFile) -> str:
@@ -41,8 +42,13 @@ class Folder:
 
     def repair(self) -> bool:
         """Finish or undo a replacement that a crash cut short. Returns whether there is a snapshot, valid or not."""
+        staging = _staging(self.path)
         with writing_to(self.path):
-            _repair(self.path)
+            if is_folder(_retired(self.path)):
+                with locked(staging) if is_folder(staging) else nullcontext(0) as lock:
+                    # Without the lock, the process that replaces it is still running.
+                    if lock is not None:
+                        _finish_replacement(self.path)
         return (self.path / FILE_NAME).is_file()
 
     def open_manifest(self) -> BinaryIO:
@@ -261,10 +267,12 @@ def writing_to(folder: Path) -> Iterator[None]:
 
 
 def _staging(final: Path) -> Path:
+    """Where the new snapshot is written."""
     return final.parent / f".{final.name}.partial"
 
 
 def _retired(final: Path) -> Path:
+    """Where the old snapshot is until the new one has its place."""
     return final.parent / f".{final.name}.replaced"
 
 
@@ -285,19 +293,8 @@ def _require_replaceable(final: Path) -> None:
     )
 
 
-def _repair(final: Path) -> None:
-    """Finish or undo a replacement that a crash cut short, but not one whose process is still running."""
-    if not is_folder(_retired(final)):
-        return
-    if not is_folder(_staging(final)):
-        _finish_replacement(final)
-        return
-    with locked(_staging(final)) as lock:
-        if lock is not None:
-            _finish_replacement(final)
-
-
 def _finish_replacement(final: Path) -> None:
+    """Remove the old snapshot if the new one has its place, otherwise put it back."""
     retired = _retired(final)
     if final.exists():
         with suppress(OSError):
@@ -320,6 +317,7 @@ def _remove(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
+    """Wait until a file or folder is on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

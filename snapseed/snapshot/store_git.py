@@ -27,6 +27,7 @@ class Revision(Folder):
     commit: str
 
     def __str__(self) -> str:
+        """Its name in git."""
         return f"{self.commit}:{self.path}"
 
     def where(self, file: StoredFile) -> str:

@@ -28,6 +28,7 @@ class PieceReader(io.RawIOBase):
     """A file of `size` bytes, of which `tail` is the end; `fetch(start, end)` gets a range of it."""
 
     def __init__(self, fetch: Fetch, size: int, tail: memoryview) -> None:
+        """Nothing is read yet."""
         self._fetch, self._size, self._tail = fetch, size, tail
         self._body = size - len(tail)
         self._position = self._window_start = 0
@@ -60,6 +61,7 @@ class PieceReader(io.RawIOBase):
         return b"".join(pieces)
 
     def _piece(self, start: int, end: int) -> memoryview:
+        """What follows `start`, up to `end` or the end of what was fetched."""
         if not self._window_start <= start < self._window_start + len(self._window):
             last = min(max(end, start + TAIL_BYTES), self._body)
             self._window, self._window_start = self._fetch(start, last), start
@@ -73,6 +75,7 @@ class WholeReader(PieceReader):
     """
 
     def __init__(self, fetch: Fetch, size: int, tail: memoryview, *, block_bytes: int = _BLOCK_BYTES) -> None:
+        """Blocks are fetched from the first read on."""
         super().__init__(fetch, size, tail)
         self._blocks: dict[int, Future[memoryview]] = {}
         self._block_bytes, self._count = block_bytes, -(-self._body // block_bytes)
@@ -103,10 +106,12 @@ class WholeReader(PieceReader):
         super().close()
 
     def _piece(self, start: int, end: int) -> memoryview:
+        """What follows `start`, up to `end` or the end of its block."""
         number, offset = divmod(start, self._block_bytes)
         return self._block(number)[offset : offset + end - start]
 
     def _block(self, number: int) -> memoryview:
+        """A block, and the next ones are asked for. Raises `ValueError` if its turn is over."""
         if number <= self._asked + _AHEAD:
             for each in range(self._asked, min(number + _AHEAD + 1, self._count)):
                 self._ask(each)
@@ -118,6 +123,7 @@ class WholeReader(PieceReader):
         return self._blocks[number].result()
 
     def _ask(self, number: int) -> None:
+        """Have a block fetched, once."""
         if number not in self._blocks:
             start = number * self._block_bytes
             self._blocks[number] = self._threads.submit(self._fetch, start, min(start + self._block_bytes, self._body))

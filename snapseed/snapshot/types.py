@@ -207,6 +207,7 @@ def _is_vector(base: str) -> bool:
 
 
 def _scalar(base: str, modifiers: tuple[int, ...]) -> ColumnType:
+    """The type of this name and these modifiers. Raises `ConfigurationError` for a vector without dimensions."""
     name = _name(base, modifiers)
     if base == "numeric" and modifiers:
         precision, scale = digits = (*modifiers, 0)[:2]
@@ -228,6 +229,7 @@ def _scalar(base: str, modifiers: tuple[int, ...]) -> ColumnType:
 
 
 def _name(base: str, modifiers: tuple[int, ...]) -> str:
+    """The name as `format_type` prints it."""
     if not modifiers:
         return base
     inside = f"({','.join(map(str, modifiers))})"

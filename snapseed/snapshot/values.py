@@ -73,6 +73,7 @@ class Described:
         return hashes
 
     def _required(self, result: int, row: int) -> int:
+        """What the core has returned. Raises `ValueError` for a failure, with its row."""
         if result < 0:
             raise ValueError(f"{reason(result)} (row {row:,} of {self.rows:,})")
         return result
@@ -97,7 +98,13 @@ def for_hash(columns: Sequence[pa.Array], kinds: Sequence[ColumnType]) -> Descri
     An array of a type that is not built in, or of varchar, is hashed as `text[]`, and `char(n)` without its padding,
     in arrays too. A `vector` is hashed as `real[]`.
     """
-    return _side_by_side(columns, [_hashed(column, kind) for column, kind in zip(columns, kinds, strict=True)])
+    records = [
+        _list(column, 1, REAL_OID, _scalar(column.values, Kind.REAL))
+        if kind.family is Family.VECTOR and not kind.is_array
+        else _record(column, kind, TEXT_OID if is_hashed_as_text_array(kind) else None, trim=True)
+        for column, kind in zip(columns, kinds, strict=True)
+    ]
+    return _side_by_side(columns, records)
 
 
 def array_elements(column: pa.Array, kind: ColumnType) -> pa.Array:
@@ -123,16 +130,11 @@ def is_hashed_as_text_array(kind: ColumnType) -> bool:
 
 
 def _side_by_side(columns: Sequence[pa.Array], records: list[ColumnBuffers]) -> Described:
+    """Columns of a table, each with its record."""
     for column in columns:
         # Of a file or another library: no buffer may be shorter than its array.
         column.validate()
     return Described((ColumnBuffers * len(records))(*records), len(columns[0]) if columns else 0, tuple(columns))
-
-
-def _hashed(column: pa.Array, kind: ColumnType) -> ColumnBuffers:
-    if kind.family is Family.VECTOR and not kind.is_array:
-        return _list(column, 1, REAL_OID, _scalar(column.values, Kind.REAL))
-    return _record(column, kind, TEXT_OID if is_hashed_as_text_array(kind) else None, trim=True)
 
 
 def _record(column: pa.Array, kind: ColumnType, element_oid: int | None, *, trim: bool = False) -> ColumnBuffers:
@@ -151,6 +153,7 @@ def _record(column: pa.Array, kind: ColumnType, element_oid: int | None, *, trim
 
 
 def _scalar(column: pa.Array, form: Kind) -> ColumnBuffers:
+    """A column of values that are no arrays."""
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     if form is Kind.REAL and pa.types.is_float16(column.type):
@@ -167,6 +170,7 @@ def _scalar(column: pa.Array, form: Kind) -> ColumnBuffers:
 
 
 def _list(column: pa.Array, dimensions: int, element_oid: int, child: ColumnBuffers) -> ColumnBuffers:
+    """A column of arrays, whose elements `child` describes."""
     record = described(column, Kind.LIST)
     record.width = column.type.list_size if pa.types.is_fixed_size_list(column.type) else 0
     record.dimensions, record.element_oid = dimensions, element_oid

@@ -95,6 +95,7 @@ class PartWriter:
                 self._file.file_handle.close()
 
     def _write_chunk(self) -> None:
+        """Write the rows of one chunk, and keep those after it."""
         table = pa.concat_tables(self.waiting)
         chunk, self.waiting = table.slice(0, self._chunk_rows).combine_chunks(), [table.slice(self._chunk_rows)]
         # Free the tables before the chunk, which is a copy of them, is encoded.

@@ -10,6 +10,7 @@ from snapseed.errors import SnapseedError
 from snapseed.postgres.connect import Target, has_database
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.locks import reading
+from snapseed.postgres.partitions import read_stages
 from snapseed.postgres.provenance import LoadRecord, last_loads, last_states
 from snapseed.servers.account import account_for
 from snapseed.servers.targets import resolve_target
@@ -25,6 +26,7 @@ class EnvironmentStatus:
 
     `missing` are the entities of that snapshot that are not loaded, or that a later load has emptied. `history` has
     `loaded` and the loads before it. `reached`: the database exists and has answered.
+    `unfinished` are schemas with staging tables of loads that were killed.
     """
 
     environment: str
@@ -34,24 +36,24 @@ class EnvironmentStatus:
     missing: tuple[str, ...] = ()
     history: tuple[LoadRecord, ...] = ()
     reached: bool = False
+    unfinished: tuple[str, ...] = ()
 
 
 def status(project: Project, names: Iterable[str]) -> list[EnvironmentStatus]:
     """The status of each environment. Starts no server; one that cannot be reached is a state, not an error."""
-    return [_status(project, name) for name in names]
-
-
-def _status(project: Project, name: str) -> EnvironmentStatus:
-    try:
-        environment = project.environment(name)
-    except SnapseedError as exc:
-        return EnvironmentStatus(name, "-", None, exc.summary)
-    return status_of(project, environment)
+    found = list[EnvironmentStatus]()
+    for name in names:
+        try:
+            found.append(status_of(project, project.environment(name)))
+        except SnapseedError as exc:
+            found.append(EnvironmentStatus(name, "-", None, exc.summary))
+    return found
 
 
 def status_of(project: Project, environment: Environment) -> EnvironmentStatus:
     """The status of one environment. Starts no server and raises no error of ours."""
-    described, reached, history, missing = "-", False, tuple[LoadRecord, ...](), tuple[str, ...]()
+    described, reached, history = "-", False, tuple[LoadRecord, ...]()
+    missing = unfinished = tuple[str, ...]()
     try:
         target = resolve_target(project, environment)
         described = target.described
@@ -61,10 +63,10 @@ def status_of(project: Project, environment: Environment) -> EnvironmentStatus:
             state = "embedded server not running"
         elif target.embedded is not None and not has_database(target):
             state = "nothing loaded"
-        elif not (loads := _loads(target))[0]:
-            reached, state = True, "nothing loaded"
         else:
-            reached, (history, holding) = True, loads
+            history, holding, unfinished = _loads(target)
+            reached, state = True, "nothing loaded"
+        if history:
             manifest = snapshot_of(environment).manifest
             queued = project.embeddings.target if project.embeddings and environment.embeddings == "queue" else None
             held = {table for table, identity in holding.items() if identity == manifest.identity}
@@ -79,11 +81,14 @@ def status_of(project: Project, environment: Environment) -> EnvironmentStatus:
                 state = f"partly loaded: without {', '.join(missing)}"
     except SnapseedError as exc:
         state = exc.summary
-    return EnvironmentStatus(environment.name, described, next(iter(history), None), state, missing, history, reached)
+    return EnvironmentStatus(
+        environment.name, described, next(iter(history), None), state, missing, history, reached, unfinished
+    )
 
 
-def _loads(target: Target) -> tuple[tuple[LoadRecord, ...], Mapping[str, str]]:
-    """The last loads, newest first, and by table the identity of the snapshot that it holds."""
+def _loads(target: Target) -> tuple[tuple[LoadRecord, ...], Mapping[str, str], tuple[str, ...]]:
+    """The last loads, newest first, by table the identity of the snapshot that it holds, and what did not finish."""
     with reading(target, "reading the record of loads") as connection:
         holding = {table: identity for table, (identity, _) in last_states(connection).items()}
-        return tuple(last_loads(connection, _LOADS)), holding
+        unfinished = tuple(str(stage) for stage in read_stages(connection) if not stage.is_used)
+        return tuple(last_loads(connection, _LOADS)), holding, unfinished

@@ -9,7 +9,7 @@ import distributed
 import pytest
 from distributed.utils import get_mp_context
 
-from tests.stores.endpoint import KEYS, running_endpoint
+from tests.stores.endpoint import KEYS
 
 SETTINGS = {
     "logging": {"distributed": "critical"},
@@ -38,9 +38,9 @@ def client(endpoint: int) -> Iterator[distributed.Client]:
 
 
 @pytest.fixture(scope="session")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of an S3 server."""
-    with running_endpoint(tmp_path_factory.mktemp("s3")) as port, pytest.MonkeyPatch.context() as patch:
+def endpoint(endpoint: int) -> Iterator[int]:
+    """The port of the S3 server, and credentials for it."""
+    with pytest.MonkeyPatch.context() as patch:
         for name, value in KEYS.items():
             patch.setenv(name, value)
-        yield port
+        yield endpoint

@@ -156,3 +156,11 @@ def test_damage_is_found_where_a_snapshot_is_read(loaded: Sandbox) -> None:
         connection.execute("DELETE FROM shops WHERE id = 1")
     with pytest.raises(SnapshotError, match="cannot be read"):
         diff_snapshot(loaded.project, loaded.environment())
+
+
+def test_a_failure_in_the_middle_of_the_rows_ends_the_comparison(loaded: Sandbox) -> None:
+    """A text that is the key of one table is none of the next, whose rows are on their way: an error, not a wait."""
+    with loaded.connect() as connection:
+        connection.execute("UPDATE notes SET number = 77 WHERE id = 1")
+    with pytest.raises(UsageError):
+        diff_snapshot(loaded.project, loaded.environment(), DiffRequest(keys=["music"]))

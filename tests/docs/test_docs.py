@@ -31,7 +31,7 @@ from snapseed.servers import EmbeddedPostgres, EmbeddedRedis
 from snapseed.snapshot.manifest import Chunk, Column, EntityRecord, FileList, Manifest, PartFile
 from tests.conftest import Sandbox, WithData
 from tests.docs.pages import DOCS, PAGES, ROOT, Block, Command, anchors_of, blocks_of, commands_of, links_of, table_rows
-from tests.stores.endpoint import KEYS, running_endpoint
+from tests.stores.endpoint import KEYS
 
 MakeProject = Callable[[str], Sandbox]
 
@@ -159,16 +159,13 @@ def readers(
 
 
 @pytest.fixture
-def bucket(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str | None]:
+def bucket(page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
     """The URL of a bucket for a page that needs one."""
     if "s3://team-data" not in page.read_text(encoding="utf-8"):
-        yield None
-        return
+        return None
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    (tmp_path / "s3").mkdir()
-    with running_endpoint(tmp_path / "s3") as port:
-        yield f"s3://tests/snapshots?endpoint=http://127.0.0.1:{port}"
+    return f"s3://tests/{page.stem}/snapshots?endpoint=http://127.0.0.1:{request.getfixturevalue('endpoint')}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)

@@ -38,6 +38,7 @@ SERVER = ServerFacts(
     may_create_temporary=True,
     toast_compressions=(),
     toast_compression_is_default=False,
+    connection_room=90,
 )
 
 

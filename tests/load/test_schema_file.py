@@ -30,7 +30,7 @@ def refused(sandbox: Sandbox, text: str) -> SnapseedError:
     return caught.value
 
 
-@pytest.mark.parametrize("project", ["shop", "kinds", "example"])
+@pytest.mark.parametrize("project", ["kinds", "example"])
 def test_a_schema_file_of_pg_dump_gives_the_same_schema(
     server: str, make_project: Callable[[str], Sandbox], project: str
 ) -> None:

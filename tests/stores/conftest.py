@@ -1,4 +1,4 @@
-"""An S3 server for the tests of a process, and a project whose snapshots are in a prefix of their own."""
+"""A proxy in front of the S3 server, and a project whose snapshots are in a prefix of their own."""
 
 from __future__ import annotations
 
@@ -13,14 +13,7 @@ import pytest
 from snapseed import Project, find_project
 from snapseed.config.store import Store, read_store
 from tests.generate.making import copy_shop, make_snapshot
-from tests.stores.endpoint import KEYS, FaultProxy, running_endpoint, running_proxy
-
-
-@pytest.fixture(scope="session")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of the server."""
-    with running_endpoint(tmp_path_factory.mktemp("s3")) as port:
-        yield port
+from tests.stores.endpoint import KEYS, FaultProxy, running_proxy
 
 
 @pytest.fixture

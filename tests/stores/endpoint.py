@@ -16,11 +16,19 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 KEYS = {"AWS_ACCESS_KEY_ID": "snapseed", "AWS_SECRET_ACCESS_KEY": "very-secret", "AWS_REGION": "us-east-1"}
 _WEED = shutil.which("weed", path=str(Path(sys.executable).parent)) or "weed"
+
+
+@pytest.fixture(scope="session")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a server for all tests of a process."""
+    with running_endpoint(tmp_path_factory.mktemp("s3")) as port:
+        yield port
 
 
 @contextmanager

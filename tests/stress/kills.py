@@ -230,6 +230,30 @@ def database_victim(sandbox: Sandbox, *command: str, codes: frozenset[int] = Vic
     return victim
 
 
+def script_victim(sandbox: Sandbox) -> Victim:
+    """The script of a repair: no file, or a whole one."""
+    script = sandbox.folder / "repair.sql"
+
+    def before() -> object:
+        script.unlink(missing_ok=True)
+        return None
+
+    def check(_: object) -> str:
+        if not script.exists():
+            return "unchanged"
+        assert script.read_bytes().endswith(b"\nCOMMIT;\n"), "half a script"
+        script.unlink()
+        return "done"
+
+    def clean() -> None:
+        assert [path.name for path in sandbox.folder.iterdir() if "repair" in path.name] == [script.name]
+
+    with sandbox.connect() as connection:
+        connection.execute("UPDATE customers SET name = 'before'")
+    variables = {"SNAPSEED_DATABASE": sandbox.url}
+    return Victim(("diff", "dev", "--repair", "--script", script.name), sandbox.folder, variables, before, check, clean)
+
+
 def parallel_victim(sandbox: Sandbox) -> Victim:
     """A load over two connections into eight partitions. After the next load no staging tables are left."""
     command = ("load", "dev", "--only", "people", "--connections", "2", "--yes", "--quiet")
@@ -422,6 +446,8 @@ def victims(only: list[str]) -> Iterator[dict[str, Victim]]:
             "load": lambda: database_victim(shop("load"), "load", "dev", "--yes", "--quiet"),
             "parallel": lambda: parallel_victim(partitioned()),
             "upsert": lambda: database_victim(shop("upsert"), "load", "dev", "--mode", "upsert", "--yes", "--quiet"),
+            "repair": lambda: database_victim(shop("repair"), "diff", "dev", "--repair", "--yes", "--quiet"),
+            "script": lambda: script_victim(shop("script")),
             "ci": lambda: database_victim(shop("ci"), "ci", "dev", "--yes", "--quiet"),
             "reset": lambda: database_victim(shop("reset"), "reset", "dev", "--yes", "--quiet"),
             "save": lambda: state_victim(shop("save"), lambda own, _: (own, own), "save", "dev", "before", "--yes"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -35,20 +36,17 @@ def replaced_documents(values: pa.Array, paths: Mapping[str, BoundRule], other: 
     for number, rule in enumerate([*paths.values(), other]):
         is_own = pa.array(leaves[:, 2] == number)
         if rule.rule.rule != "keep":
-            texts = pc.filter(tokens, pc.and_(is_own, is_text))
-            made = pc.replace_with_mask(made, pc.and_(is_own, is_text), _replaced_texts(rule, texts))
+            is_own_text = pc.and_(is_own, is_text)
+            texts = pl.Series(pc.filter(tokens, is_own_text), dtype=pl.String).str.json_decode(pl.String)
+            # Of texts, `number` keeps the shape.
+            changed = rule.key.texts if rule.rule.rule == "number" else partial(replaced, rule)
+            made = pc.replace_with_mask(made, is_own_text, _encoded(changed(as_array(texts))))
             if number < len(paths):
                 is_plain = pc.and_(is_own, pc.invert(is_text))
                 made = pc.replace_with_mask(made, is_plain, _replaced_plain(rule, pc.filter(tokens, is_plain)))
     replaced_pieces = pc.replace_with_mask(pieces.values, is_leaf, made)
     joined = pc.binary_join(pa.ListArray.from_arrays(pieces.offsets, replaced_pieces), "")
     return with_nulls_of(values, joined)
-
-
-def _replaced_texts(rule: BoundRule, tokens: pa.Array) -> pa.Array:
-    """Texts as the rule replaces them; `number` keeps their shape."""
-    decoded = as_array(pl.Series(tokens, dtype=pl.String).str.json_decode(pl.String))
-    return _encoded(rule.key.texts(decoded) if rule.rule.rule == "number" else replaced(rule, decoded))
 
 
 def _replaced_plain(rule: BoundRule, tokens: pa.Array) -> pa.Array:

@@ -1,8 +1,8 @@
-"""The masks of a table: they replace values in rows, and know whether rows are in another order then."""
+"""The masks of a table: its rules, and how they replace the values in rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from traceback import walk_tb
@@ -13,7 +13,6 @@ from snapseed.capture.mask.values import BoundRule, RuleError, replaced, shifted
 from snapseed.errors import SnapshotError
 from snapseed.generate.draws.bits import mixed
 from snapseed.postgres.facts import TableName
-from snapseed.snapshot.manifest import Column
 
 
 @dataclass(frozen=True)
@@ -22,10 +21,6 @@ class TableMasks:
 
     table: TableName
     rules: Mapping[str, BoundRule]
-
-    def reorders(self, key: Sequence[Column]) -> bool:
-        """Whether the order of the rows changes: that of their key, or of the whole rows if they have none."""
-        return not key or any(column.name in self.rules for column in key)
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows with all rules applied.

@@ -91,10 +91,9 @@ def prepare_masks(
     Raises `ConfigurationError` for rules that do not fit: an unknown column, a type or a length, a unique index that
     could not stay unique, a check that masked values would not meet; and for a secret that is missing or short.
     """
-    facts, where = read_facts(connection, project.capture.references), f"{project.file} [mask]"
+    facts = read_facts(connection, project.capture.references)
     rules, problems = assign(facts, project.mask)
-    _require_none(problems, where)
-    if not is_check and any(kind_of(rule).is_keyed for rule in rules.values()):
+    if not (problems or is_check) and any(kind_of(rule).is_keyed for rule in rules.values()):
         _require_secret(secret or "")
 
     def ready(rules: Mapping[Place, MaskRule]) -> tuple[dict[TableName, TableMasks], list[str]]:
@@ -109,8 +108,14 @@ def prepare_masks(
         rules, problems = assign(facts, {**project.mask, **proposed})
         return problems or ready(rules)[1]
 
-    masks, problems = ready(rules)
-    _require_none(problems, where)
+    masks, problems = ({}, problems) if problems else ready(rules)
+    if problems:
+        raise ConfigurationError(
+            f"{len(problems)} problem{'s' * (len(problems) > 1)} with the rules for masks",
+            where=f"{project.file} [mask]",
+            observed="\n".join(problems),
+            next_step="change these lines; choice, null and keep fit most columns: docs/mask.md",
+        )
     captured = [
         place
         for place, column in facts.columns.items()
@@ -119,17 +124,6 @@ def prepare_masks(
     reasons = {} if is_check else sampled_reasons(connection, facts, captured)
     personal = personal_columns(facts, captured, reasons, problems_with)
     return PreparedMasks(target, masks, personal, tuple(values_in_schema(connection)))
-
-
-def _require_none(problems: Collection[str], where: str) -> None:
-    """Raise `ConfigurationError` with all problems, if there are any."""
-    if problems:
-        raise ConfigurationError(
-            f"{len(problems)} problem{'s' * (len(problems) > 1)} with the rules for masks",
-            where=where,
-            observed="\n".join(problems),
-            next_step="change these lines; choice, null and keep fit most columns: docs/mask.md",
-        )
 
 
 def _require_secret(secret: str) -> None:

@@ -184,7 +184,9 @@ def reference_graph(tables: Sequence[SubsetTable], settings: CaptureTable, file:
         references.append(_declared(tables, declared, f"{file} [[capture.references]], number {number}"))
     rules = {}
     for name, rule in settings.children.items():
-        rules[named(tables, name, f"{file} [capture.children]").name] = _rule(rule)
+        # A bare number is the limit, `false` the limit 0, and `true` no limit.
+        limited = rule if isinstance(rule, ChildrenTable) else ChildrenTable(None if rule is True else int(rule))
+        rules[named(tables, name, f"{file} [capture.children]").name] = limited
     down = []
     for reference in references:
         rule = rules.get(reference.child.name, ChildrenTable())
@@ -239,15 +241,6 @@ def named(
             next_step=None if found else suggestion(name, [*names, *(table.name for table in tables)]),
         )
     return exact[0]
-
-
-def _rule(rule: int | ChildrenTable) -> ChildrenTable:
-    """A bare number is the limit, `false` the limit 0, and `true` no limit."""
-    if isinstance(rule, ChildrenTable):
-        return rule
-    if isinstance(rule, bool):
-        return ChildrenTable(limit=None if rule else 0)
-    return ChildrenTable(limit=rule)
 
 
 def _declared(tables: Sequence[SubsetTable], declared: ReferenceTable, where: str) -> Reference:

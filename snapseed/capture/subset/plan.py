@@ -267,9 +267,13 @@ def _dangling(reference: Reference, rows: int, expected: str) -> SnapshotError:
 
 def subset_report(graph: Graph, closure: Closure, orphans: tuple[Orphans, ...] = ()) -> SubsetReport:
     """The report of a finished subset."""
+    counts = {name: rows.group_by("why").len().sort("why").rows() for name, rows in closure.rows.items()}
+    words = {number: str(step) for number, step in enumerate(graph.steps)} | {ROOT: "roots", WHOLE: _ALL_ROWS}
     followed = [(step, closure.cuts[number]) for number, step in enumerate(graph.steps) if number in closure.cuts]
     return SubsetReport(
-        tuple(reason for table in graph.tables for reason in _reasons(graph, closure, table.name)),
+        tuple(
+            Reason(table.name, words[why], rows) for table in graph.tables for why, rows in counts.get(table.name, ())
+        ),
         tuple(
             LimitCut(step.end.name, str(step), step.limit or 0, cut.rows, cut.parents)
             for step, cut in followed
@@ -279,13 +283,6 @@ def subset_report(graph: Graph, closure: Closure, orphans: tuple[Orphans, ...] =
         tuple({index.sql: index for step, _ in followed for index in _missing_index(step)}.values()),
         orphans,
     )
-
-
-def _reasons(graph: Graph, closure: Closure, table: str) -> Iterator[Reason]:
-    """Why the rows of a table came in, each reason with its rows."""
-    counts = closure.rows[table].group_by("why").len().sort("why").rows() if table in closure.rows else []
-    for why, rows in counts:
-        yield Reason(table, {ROOT: "roots", WHOLE: _ALL_ROWS}.get(why) or str(graph.steps[why]), rows)
 
 
 def _missing_index(step: Step) -> Iterator[MissingIndex]:

@@ -6,12 +6,13 @@ result in the same transaction, so it takes effect once, however often it runs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import msgspec
 from psycopg import sql
 
-from snapseed.events import Listener, ignore
+from snapseed.events import Listener, ignore, phase, phase_seconds, recorded
 from snapseed.load.copy import EntityLoad, copy_rows
 from snapseed.load.plan import Setting, TablePlan
 from snapseed.load.request import LoadSettings
@@ -44,23 +45,20 @@ class StagePart:
     build: tuple[str, ...] = ()
     fingerprint: bool = False
 
-    @property
-    def rows(self) -> int:
-        """About how many rows it copies."""
-        return sum(part.rows for part in self.table.slices or ())
-
 
 @dataclass(frozen=True)
 class StagedPart:
     """What a task did, or had done when it ran before: the COPY if it was one, the transaction that wrote the rows.
 
-    `held` are the rows of its table, with their fingerprint if that was asked for.
+    `held` are the rows of its table, with their fingerprint if that was asked for. `seconds` are those of its phases
+    that took time now.
     """
 
     name: str
     transaction: str
     copied: EntityLoad | None = None
     held: Fingerprint | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def stage_part(task: StagePart) -> StagedPart:
@@ -80,7 +78,9 @@ def stage_over(session: Session, task: StagePart, listener: Listener = ignore) -
         if not session.execute(claim.format(ledger, sql.Literal(task.name))).rowcount:
             look = sql.SQL("SELECT result FROM {} WHERE name = {}")
             (found,) = session.execute(look.format(ledger, sql.Literal(task.name))).fetchall()
-            return msgspec.convert(found[0], StagedPart)
+            done = msgspec.convert(found[0], StagedPart)
+            copied = done.copied and EntityLoad(done.copied.entity, done.copied.rows, done.copied.bytes)
+            return replace(done, copied=copied, seconds={})
         done = _carry_out(session, task, listener)
         record = sql.SQL("UPDATE {} SET result = {} WHERE name = {}")
         session.execute(record.format(ledger, sql.Literal(msgspec.json.encode(done).decode()), sql.Literal(task.name)))
@@ -91,13 +91,17 @@ def _carry_out(session: Session, task: StagePart, listener: Listener) -> StagedP
     """Do what is asked for, in the order of the task's fields."""
     for statement in task.create:
         session.execute(statement.encode())
-    copied = None
+    copied = held = None
+    events, tell = recorded(listener)
     with role_search_path(session):
         if task.table.slices:
-            copied = copy_rows(session, task.snapshot, task.table, task.into.identifier(), listener, task.sizes)
-        for statement in task.build:
-            session.execute(statement.encode())
-    held = table_fingerprint(session, task.table.entity, task.into) if task.fingerprint else None
-    row = session.execute("SELECT pg_current_xact_id()::xid::text").fetchone()
-    assert row is not None
-    return StagedPart(task.name, str(row[0]), copied, held)
+            with phase(tell, "copying rows"):
+                copied = copy_rows(session, task.snapshot, task.table, task.into.identifier(), listener, task.sizes)
+        with phase(tell, "building indexes"):
+            for statement in task.build:
+                session.execute(statement.encode())
+    if task.fingerprint:
+        with phase(tell, "verifying"):
+            held = table_fingerprint(session, task.table.entity, task.into)
+    ((transaction,),) = session.execute("SELECT pg_current_xact_id()::xid::text").fetchall()
+    return StagedPart(task.name, str(transaction), copied, held, phase_seconds(events))

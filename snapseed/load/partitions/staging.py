@@ -8,28 +8,31 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 import msgspec
 import psycopg
 from psycopg import sql
 
 from snapseed.errors import LoadError, SnapseedError
-from snapseed.events import Advanced, Event, Note
-from snapseed.load.copy import EntityLoad
+from snapseed.events import Advanced, Event, Note, PhaseShare
+from snapseed.load.copy import COPY_TIMES, EntityLoad
 from snapseed.load.outcome import CopyStarted
 from snapseed.load.partitions.part import StagedPart, StagePart, stage_over, stage_part
-from snapseed.load.plan import LoadPlan, ParallelPlan, Setting, Share, TablePlan
+from snapseed.load.plan import LoadPlan, Setting, Share, TablePlan
 from snapseed.load.prepare import LoadSession
 from snapseed.postgres import locks, query
-from snapseed.postgres.connect import Connection, Session, Target, connected, opened
+from snapseed.postgres.connect import Connection, Session, connected, opened
 from snapseed.postgres.facts import TableName
 from snapseed.postgres.failures import may_pass
 from snapseed.postgres.locks import watching
+from snapseed.postgres.partitions import PartitionFacts, read_stages
 from snapseed.postgres.threads import shared_among, shared_elsewhere
 from snapseed.snapshot.hashing import Fingerprint, combined
 
@@ -41,29 +44,33 @@ _ONE_CORE = (Setting("max_parallel_workers_per_gather", "0", ""), Setting("max_p
 
 @dataclass(frozen=True)
 class StagedTable:
-    """The new partitions of a table: what they hold, if it was asked for, and the transactions that wrote the rows."""
+    """The new partitions of a table: what they hold, if it was asked for, and the transactions that wrote the rows.
+
+    `seconds` are those that passed in each phase of filling them.
+    """
 
     copied: EntityLoad
     held: Fingerprint | None
     transactions: tuple[str, ...]
+    seconds: Mapping[str, float]
 
 
 def stage_tables(session: LoadSession, plan: LoadPlan) -> dict[str, StagedTable]:
     """Fill the new partitions of all tables that go parallel, by entity. What is staged and right is not done again."""
     tables = {table.entity.name: table for table in plan.tables if table.parallel}
-    if not tables:
-        if session.executor:
-            session.listener(Note("the cluster has nothing to do: no table goes parallel, and --dry-run says why"))
-        drop_stages(session.connection)
-        return {}
-    with session.phase("looking for staging tables"):
-        _set_up(session, tables.values())
+    if session.executor and not tables:
+        session.listener(Note("the cluster has nothing to do: no table goes parallel, and --dry-run says why"))
+    if tables or plan.stages:
+        with session.phase("looking for staging tables"):
+            _set_up(session, plan)
     staged: dict[str, StagedTable] = {}
     for name, table in tables.items():
         session.listener(CopyStarted(name))
         with session.phase("filling partitions", doing=f"filling the partitions of {table.table}"):
             parts = [part for step in _steps(session, plan, table) for part in _carried_out(session, step)]
             staged[name] = _together(table, parts)
+            for share, seconds in staged[name].seconds.items():
+                session.listener(PhaseShare("filling partitions", share, seconds))
         session.listener(staged[name].copied)
     return staged
 
@@ -78,7 +85,7 @@ def _steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[l
     plain = StagePart(
         name="tables",
         doing=f"creating staging tables of {table.table}",
-        target=_own_target(session),
+        target=session.connection.anywhere(session.target),
         snapshot=replace(session.snapshot, manifest=msgspec.structs.replace(session.snapshot.manifest, entities=())),
         table=bare,
         ledger=TableName(tree.stage, "parts"),
@@ -87,61 +94,47 @@ def _steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[l
         sizes=session.settings,
     )
 
-    def task(number: int, share: Share) -> StagePart:
-        return replace(
+    def finishing(task: StagePart, found: PartitionFacts) -> StagePart:
+        """The task, which also builds the indexes of a partition and computes its fingerprint."""
+        named = replace(task, name=f"partition {found.name}", into=found.staged, build=found.build)
+        return replace(named, fingerprint=session.request.verify)
+
+    copies = [
+        replace(
             plain,
             name=f"rows {number}",
             doing=f"copying {_files(share)} into {table.table}",
-            table=replace(bare, slices=share.slices),
-        )
-
-    if parallel.routed:
-        yield [replace(plain, create=tuple(_routing(parallel)))]
-        yield [task(number, share) for number, share in enumerate(parallel.shares)]
-        yield [
-            replace(
-                plain,
-                name=f"partition {found.name}",
-                doing=f"building the indexes of partition {found.name}",
-                into=found.staged,
-                build=found.build,
-                fingerprint=session.request.verify,
-            )
-            for found in tree.partitions
-        ]
-        detach = sql.SQL("ALTER TABLE {} DETACH PARTITION {}")
-        yield [
-            replace(
-                plain,
-                name="detached",
-                create=tuple(
-                    detach.format(tree.routing(p.parent_oid).identifier(), p.staged.identifier()).as_string()
-                    for p in tree.partitions
-                ),
-            )
-        ]
-        return
-    yield [
-        replace(
-            task(number, share),
-            name=f"partition {found.name}",
-            doing=f"filling partition {found.name} from {_files(share)}",
-            table=replace(bare, slices=share.slices, freeze=True),
-            into=found.staged,
-            create=found.create,
-            build=found.build,
-            fingerprint=session.request.verify,
+            table=replace(bare, slices=share.slices, freeze=not parallel.routed),
         )
         for number, share in enumerate(parallel.shares)
-        if (found := share.partition)
     ]
+    if not parallel.routed:
+        filling = "filling partition {} from {}"
+        yield [
+            replace(finishing(copy, found), doing=filling.format(found.name, _files(share)), create=found.create)
+            for copy, share in zip(copies, parallel.shares, strict=True)
+            if (found := share.partition)
+        ]
+        return
+
+    def alter(found: PartitionFacts, action: str) -> str:
+        """The statement that attaches or detaches a partition, in the tree that finds the partition of each row."""
+        root = tree.routing(found.parent_oid).identifier().as_string()
+        return f"ALTER TABLE {root} {action} PARTITION {found.staged.identifier().as_string()}"
+
+    attached = ((*found.create, f"{alter(found, 'ATTACH')} {found.bound}") for found in tree.partitions)
+    yield [replace(plain, create=(*tree.create, *chain.from_iterable(attached)))]
+    yield copies
+    building = "building the indexes of partition {}"
+    yield [replace(finishing(plain, found), doing=building.format(found.name)) for found in tree.partitions]
+    yield [replace(plain, name="detached", create=tuple(alter(found, "DETACH") for found in tree.partitions))]
 
 
 def _carried_out(session: LoadSession, tasks: Sequence[StagePart]) -> list[StagedPart]:
     """The results of tasks that do not depend on each other. Raises the first failure."""
     entity, most = tasks[0].table.entity, session.environment.connections
     # The largest first, so that none is left for the end.
-    ordered = sorted(tasks, key=lambda task: task.rows, reverse=True)
+    ordered = sorted(tasks, key=lambda task: sum(part.rows for part in task.table.slices or ()), reverse=True)
     copied: dict[str, int] = {}
 
     def progress(task: str, rows: int) -> Advanced:
@@ -175,11 +168,6 @@ def _carried_out(session: LoadSession, tasks: Sequence[StagePart]) -> list[Stage
         return shared_among(own, [partial(carry_out, task) for task in ordered])
 
 
-def _own_target(session: LoadSession) -> Target:
-    """The server and the database that the load is connected to: a connection string may name several."""
-    return session.connection.anywhere(session.target)
-
-
 @contextmanager
 def cleared(session: LoadSession) -> Iterator[None]:
     """If the load fails for good, drop its staging tables. A load that may succeed on a retry takes them over."""
@@ -189,42 +177,47 @@ def cleared(session: LoadSession) -> Iterator[None]:
         if session.environment.connections > 1 and not (isinstance(exc, SnapseedError) and may_pass(exc)):
             with suppress(psycopg.Error), session.connection.transaction():
                 locks.lock(session.connection)
-                drop_stages(session.connection)
+                _drop(session.connection, [stage.schema for stage in read_stages(session.connection) if stage.is_ours])
         raise
 
 
-def drop_stages(connection: Connection, keep: Mapping[str, str] = {}) -> set[str]:
-    """Drop the staging schemas that loads of this role have left, except those in `keep` that are for the same.
+def _set_up(session: LoadSession, plan: LoadPlan) -> None:
+    """Create the staging schemas that are missing, each table's with a table of results; drop all that are for others.
 
-    `keep` has for each schema what it is for. Returns those that stay.
+    Notes say what becomes of those that a load has left that did not finish.
     """
-    statement = """SELECT nspname, obj_description(oid, 'pg_namespace') FROM pg_namespace
-                    WHERE nspname LIKE 'snapseed\\_%%' AND pg_has_role(nspowner, 'USAGE')
-                      AND starts_with(obj_description(oid, 'pg_namespace'), %s)"""
-    found = {str(name): str(mark) for name, mark in connection.execute(statement, [_MARK]).fetchall()}
-    stale = [name for name, mark in found.items() if keep.get(name) != mark]
+    trees = [(table, table.parallel.tree, _MARK + _identity(session, table)) for table in plan.tables if table.parallel]
+    wanted = {schema: mark for _, tree, mark in trees for schema in tree.schemas}
+    stale = [stage for stage in plan.stages if wanted.get(stage.schema) != stage.mark]
     if stale:
-        connection.execute(query("end_staging"), {"schemas": stale})
-    for name in stale:
-        connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name)))
-    return found.keys() - stale
-
-
-def _set_up(session: LoadSession, tables: Iterable[TablePlan]) -> None:
-    """Create the staging schemas that are missing, each table's with a table of results."""
-    trees = [(table.parallel.tree, _MARK + _identity(session, table)) for table in tables if table.parallel]
-    wanted = {schema: mark for tree, mark in trees for schema in tree.schemas}
-    with opened(_own_target(session)) as connection, connection.transaction():
-        there = drop_stages(connection, wanted)
+        session.listener(Note(f"dropping what a load that did not finish has left: {', '.join(map(str, stale))}"))
+    if not trees:
+        _drop(session.connection, [stage.schema for stage in stale])
+        return
+    with opened(session.connection.anywhere(session.target)) as connection, connection.transaction():
+        _drop(connection, [stage.schema for stage in stale])
         for schema, mark in wanted.items():
-            if schema not in there:
-                new = sql.Identifier(schema)
-                connection.execute(sql.SQL("CREATE SCHEMA {}").format(new))
-                connection.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(new, sql.Literal(mark)))
-        for tree, _ in trees:
+            new = sql.Identifier(schema)
+            connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(new))
+            connection.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(new, sql.Literal(mark)))
+        for table, tree, _ in trees:
+            ledger = sql.Identifier(tree.stage, "parts")
             # A crash of the server empties it, as it does unlogged partitions: then all tasks run again.
             create = sql.SQL("CREATE UNLOGGED TABLE IF NOT EXISTS {} (name text PRIMARY KEY, result jsonb)")
-            connection.execute(create.format(sql.Identifier(tree.stage, "parts")))
+            connection.execute(create.format(ledger))
+            if any(stage.schema == tree.stage and stage not in stale for stage in plan.stages):
+                done = connection.execute(sql.SQL("SELECT FROM {}").format(ledger)).rowcount
+                steps = len(list(chain(*_steps(session, plan, table))))
+                text = f"{table.table}: taking over the staging tables of a load that did not finish"
+                session.listener(Note(f"{text}, which had done {done} of {steps} steps"))
+
+
+def _drop(connection: Connection, schemas: Sequence[str]) -> None:
+    """Drop staging schemas, after the end of all sessions that still write into them."""
+    if schemas:
+        connection.execute(query("end_staging"), {"schemas": schemas})
+    for name in schemas:
+        connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name)))
 
 
 def _identity(session: LoadSession, table: TablePlan) -> str:
@@ -234,18 +227,6 @@ def _identity(session: LoadSession, table: TablePlan) -> str:
     kinds = [(column.name, str(column.kind)) for column in table.columns]
     parts = (session.snapshot.manifest.identity, session.request.verify, kinds, parallel.tree, parallel.shares)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def _routing(parallel: ParallelPlan) -> Iterator[str]:
-    """The statements that create a staging table which finds the partition of each row."""
-    tree = parallel.tree
-    yield from tree.create
-    for found in tree.partitions:
-        yield from found.create
-        yield (
-            f"ALTER TABLE {tree.routing(found.parent_oid).identifier().as_string()}"
-            f" ATTACH PARTITION {found.staged.identifier().as_string()} {found.bound}"
-        )
 
 
 def _files(share: Share) -> str:
@@ -268,13 +249,14 @@ def _together(table: TablePlan, parts: Sequence[StagedPart]) -> StagedTable:
         )
     assert table.parallel is not None
     # Connections work side by side, so the times of one of them are those that pass.
-    times = {
-        name: sum(getattr(copied, name) for copied in copies) / table.parallel.connections
-        for name in ("seconds", "read", "encode", "starved", "send", "server")
-    }
+    times = {name: sum(getattr(copied, name) for copied in copies) / table.parallel.connections for name in COPY_TIMES}
+    seconds = Counter[str]()
+    for part in parts:
+        seconds.update({name: spent / table.parallel.connections for name, spent in part.seconds.items()})
     fingerprints = [part.held for part in parts if part.held]
     return StagedTable(
         EntityLoad(entity=table.entity.name, rows=rows, bytes=sum(copied.bytes for copied in copies), **times),
         combined(fingerprints) if fingerprints else None,
         tuple(part.transaction for part in parts if part.copied),
+        seconds,
     )

@@ -30,7 +30,7 @@ from snapseed.postgres.facts import (
 )
 from snapseed.postgres.fit import Problem
 from snapseed.postgres.guard import Identity
-from snapseed.postgres.partitions import PartitionFacts, TreeFacts
+from snapseed.postgres.partitions import PartitionFacts, StageFacts, TreeFacts
 from snapseed.postgres.provenance import FilledTable
 from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, PartFile
 from snapseed.snapshot.types import ColumnType
@@ -94,8 +94,8 @@ class Prepared:
     what earlier loads have put into tables, and `changed` are those of them in which others have written since.
     `problems` were found while reading. `dropped` are the tables outside the snapshot that are gone. `restoration` is
     what comes back besides rows. `capture` is there if the snapshot was captured. `trees` are the partitioned tables by
-    entity name, if the load may use several `connections`. `left` are the tables that hold the rows already. `changes`
-    are those of a repair, by entity name.
+    entity name, if the load may use several `connections`. `left` are the tables that hold the rows already. `stages`
+    are what loads that did not finish have left of staging tables. `changes` are those of a repair, by entity name.
     """
 
     entities: Sequence[EntityRecord]
@@ -117,6 +117,7 @@ class Prepared:
     connections: int = 1
     trees: Mapping[str, TreeFacts] = field(default_factory=dict)
     left: tuple[LeftTable, ...] = ()
+    stages: tuple[StageFacts, ...] = ()
     changes: Mapping[str, RowChanges] = field(default_factory=dict)
 
     @property
@@ -271,12 +272,13 @@ class Setting:
 class LoadPlan:
     """The tables in the order in which they are loaded.
 
-    Those that are `left` stay as they are. `recreate`: all schemas are dropped before, as was asked. `dropped` are the
-    tables in them that the snapshot lacks.
+    Those that are `left` stay as they are. `stages` of loads that did not finish are taken over or dropped. `recreate`:
+    all schemas are dropped before, as was asked. `dropped` are the tables in them that the snapshot lacks.
     """
 
     tables: tuple[TablePlan, ...]
     left: tuple[LeftTable, ...] = ()
+    stages: tuple[StageFacts, ...] = ()
     mode: Mode = Mode.REPLACE
     children: tuple[ChildPlan, ...] = ()
     settings: tuple[Setting, ...] = ()

@@ -73,28 +73,23 @@ def _not_worthwhile(entity: EntityRecord, facts: TableFacts, load: TableSet) -> 
         return "an upsert finds its rows by them"
     if load.request.mode is Mode.REPAIR:
         return "only rows that differ are changed"
-    if entity.rows < load.rebuild_rows:
-        return f"fewer than {load.rebuild_rows:,} rows"
+    if entity.rows < load.settings.rebuild_rows:
+        return f"fewer than {load.settings.rebuild_rows:,} rows"
     if load.request.mode is Mode.APPEND and entity.rows < facts.estimated_rows:
         return f"the table already holds more rows (about {facts.estimated_rows:,})"
     return None
-
-
-def _dropped_indexes(oid: int, load: TableSet) -> Iterator[IndexFacts]:
-    """The indexes of a table of the load that are rebuilt."""
-    entity, facts = load.tables[oid]
-    if _obstacle(facts) is None and _not_worthwhile(entity, facts, load) is None:
-        yield from (index for index in facts.indexes if _index_obstacle(index, facts, load) is None)
 
 
 def _in_the_way(key: ForeignKeyFacts, facts: TableFacts, load: TableSet) -> str | None:
     """Why the key has to be dropped, even if nothing else is."""
     if key.is_checked and (why := _broken_meanwhile(key, facts, load)):
         return why
-    if key.references in load.tables and any(
-        index.oid == key.index for index in _dropped_indexes(key.references, load)
-    ):
-        return f"it depends on an index of {key.references_name} that is rebuilt"
+    if key.references in load.tables:
+        entity, found = load.tables[key.references]
+        stays = _obstacle(found) or _not_worthwhile(entity, found, load)
+        rebuilt = [] if stays else [index.oid for index in found.indexes if not _index_obstacle(index, found, load)]
+        if key.index in rebuilt:
+            return f"it depends on an index of {key.references_name} that is rebuilt"
     return None
 
 
@@ -103,7 +98,8 @@ def _broken_meanwhile(key: ForeignKeyFacts, facts: TableFacts, load: TableSet) -
 
     A repair first deletes rows, of the tables that refer to others before those of these; then it inserts and updates.
     """
-    is_later = load.is_later(key, facts.oid)
+    order = list(load.tables)
+    is_later = any(order.index(oid) > order.index(facts.oid) for oid in key.targets & load.tables.keys())
     if load.request.mode is not Mode.REPAIR:
         return "it refers to later rows" if is_later else None
     mine = load.changes.get(facts.oid, RowChanges())
@@ -126,11 +122,9 @@ def _index_obstacle(index: IndexFacts, facts: TableFacts, load: TableSet) -> str
         return index.keep_reason
     if not facts.may_index:
         return "the role may not create anything in its schema"
-    return _unique_obstacle(index, facts, load) if index.is_unique else None
-
-
-def _unique_obstacle(index: IndexFacts, facts: TableFacts, load: TableSet) -> str | None:
-    """Why a unique index stays. It is dropped only if its table is truncated and every foreign key on it is dropped."""
+    if not index.is_unique:
+        return None
+    # It is dropped only if its table is truncated and every foreign key on it is dropped.
     if facts.oid not in load.truncated:
         return "it is unique, and the table is not truncated"
     referring = [reference for reference in facts.referenced_by if reference.index == index.oid]

@@ -9,16 +9,17 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import accumulate, groupby
 from uuid import UUID
 
-from snapseed.load.plan import Bound, ParallelPlan, Prepared, Share, Slice
+from snapseed.errors import UsageError
+from snapseed.load.plan import Bound, ParallelPlan, Share, Slice
 from snapseed.load.plan.indexes import keys_to_defer
 from snapseed.load.plan.table_set import TableSet
-from snapseed.load.request import LoadSettings, Mode
+from snapseed.load.request import Mode
 from snapseed.postgres.facts import TableFacts
 from snapseed.postgres.partitions import PartitionFacts, TreeFacts
-from snapseed.snapshot.manifest import EntityRecord, FirstKey, KeyValue
+from snapseed.snapshot.manifest import EntityRecord, FirstKey, KeyValue, PartFile
 from snapseed.snapshot.types import INTEGERS, Family
 
 _Read = type[int] | type[UUID]
@@ -32,29 +33,38 @@ _SHARES_EACH = 4
 Way = tuple[ParallelPlan | None, tuple[str, ...]]
 
 
-def choose_ways(
-    entities: Sequence[EntityRecord], prepared: Prepared, load: TableSet, settings: LoadSettings
-) -> dict[str, Way]:
-    """The way of each entity. All tables that are filled in parallel have to fit into the server's lock table."""
+def choose_ways(load: TableSet) -> dict[str, Way]:
+    """The way of each entity. All tables that are filled in parallel have to fit into the server's lock table.
+
+    Raises `UsageError` if the server has no room for so many connections.
+    """
+    prepared = load.prepared
     if prepared.connections == 1:
-        return {entity.name: (None, ()) for entity in entities}
+        return {entity.name: (None, ()) for entity in prepared.entities}
     ways: dict[str, Way] = {}
     locks = 0
-    for entity in entities:
+    for entity in prepared.entities:
         facts, tree = prepared.facts[entity.name], prepared.trees.get(entity.name)
-        obstacle = next(_obstacles(entity, facts, tree, load, settings), None)
-        if obstacle is None and tree is not None:
+        obstacle = next(_obstacles(entity, facts, tree, load), None)
+        if tree is not None and obstacle is None:
             locks += (needed := sum(found.locks for found in tree.partitions))
-            if locks > tree.lock_room:
-                locks -= needed
-                obstacle = (
-                    f"the last transaction would take about {locks + needed:,} locks, and the server has room for"
-                    f" {tree.lock_room:,}: raise max_locks_per_transaction"
-                )
-        ways[entity.name] = (
-            (None, (f"filled over one connection: {obstacle}",))
-            if obstacle is not None or tree is None
-            else _in_parallel(entity, facts, tree, prepared.connections)
+            if locks <= tree.lock_room:
+                ways[entity.name] = _in_parallel(entity, facts, tree, prepared.connections)
+                continue
+            obstacle = (
+                f"the last transaction would take about {locks:,} locks, and the server has room for"
+                f" {tree.lock_room:,}: raise max_locks_per_transaction"
+            )
+            locks -= needed
+        ways[entity.name] = None, (f"filled over one connection: {obstacle}",)
+    wanted = max((parallel.connections for parallel, _ in ways.values() if parallel), default=1)
+    if (server := prepared.server) and wanted > (most := max(1, server.connection_room)):
+        raise UsageError(
+            "the server has no room for so many connections",
+            where=f"database {server.database}, role {server.role}",
+            observed=f"room for {server.connection_room} more",
+            expected=f"{wanted} to fill partitions over",
+            next_step=f"use --connections {most}, or raise max_connections on the server",
         )
     return ways
 
@@ -65,6 +75,7 @@ def _in_parallel(entity: EntityRecord, facts: TableFacts, tree: TreeFacts, conne
     routed = shares is None
     if shares is None:
         shares = shares_by_size(entity, -(-entity.rows // (connections * _SHARES_EACH)))
+    connections = min(connections, max(len(shares), len(tree.partitions)))
     how = "the server finds the partition of each row" if routed else "each partition gets its rows by its bounds"
     reasons = (
         f"filled over {connections} connections, into {len(tree.partitions)} new partitions: {how} ({tree.divided_by})",
@@ -74,11 +85,9 @@ def _in_parallel(entity: EntityRecord, facts: TableFacts, tree: TreeFacts, conne
     return ParallelPlan(tree, connections, shares, routed, bool(facts.referenced_by)), reasons
 
 
-def _obstacles(
-    entity: EntityRecord, facts: TableFacts, tree: TreeFacts | None, load: TableSet, settings: LoadSettings
-) -> Iterator[str]:
+def _obstacles(entity: EntityRecord, facts: TableFacts, tree: TreeFacts | None, load: TableSet) -> Iterator[str]:
     """Why the table cannot be filled over several connections, or why it would not pay; the first reason is enough."""
-    mode, least = load.request.mode, settings.parallel_rows
+    mode, least = load.request.mode, load.settings.parallel_rows
     of_load = (
         (facts.citus is not None, f"it is a {facts.citus} table of Citus"),
         (facts.kind != "p", "it is not partitioned"),
@@ -95,7 +104,8 @@ def _obstacles(
     names = {column.name for column in entity.columns}
     yield from (f"the snapshot lacks its identity column {name}" for name in tree.identity if name not in names)
     yield from (f"foreign key {key.name} refers to later rows" for key in keys_to_defer(facts, load))
-    yield from (f"its constraint {found.name} is not validated" for found in load.restoration.postponed(facts.oid))
+    unvalidated = load.prepared.restoration.postponed(facts.oid)
+    yield from (f"its constraint {found.name} is not validated" for found in unvalidated)
 
 
 def shares_by_bounds(entity: EntityRecord, tree: TreeFacts) -> tuple[Share, ...] | None:
@@ -114,16 +124,14 @@ def shares_by_bounds(entity: EntityRecord, tree: TreeFacts) -> tuple[Share, ...]
     chunks = [(file, number) for file in entity.files for number in range(len(file.chunks))]
     firsts = [read(str(key_of(chunk.first_key))) for chunk in entity.chunks]
 
-    def within(low: Bound | None, high: Bound | None) -> Iterator[Slice]:
+    def within(low: Bound | None, high: Bound | None) -> tuple[Slice, ...]:
         """The chunks that may hold such rows, file by file."""
         # Rows with the key `low` may begin in the chunk before.
         start = 0 if low is None else max(0, bisect_left(firsts, low) - 1)
         stop = len(firsts) if high is None else bisect_left(firsts, high)
-        for _, group in groupby(chunks[start:stop], key=lambda chunk: chunk[0].path):
-            (file, first), *others = group
-            yield Slice(file, first, first + 1 + len(others), key.name, low, high)
+        return tuple(replace(found, key=key.name, low=low, high=high) for found in _slices(chunks[start:stop]))
 
-    shares = [Share(tuple(within(*bounds)), found) for found, bounds in ranges.items()]
+    shares = [Share(within(*bounds), found) for found, bounds in ranges.items()]
     gaps = list(_gaps(list(ranges.values())))
     rest = [found for found in tree.partitions if found.defaults]
     return (*shares, *(Share(tuple(part for gap in gaps for part in within(*gap)), found) for found in rest))
@@ -131,20 +139,17 @@ def shares_by_bounds(entity: EntityRecord, tree: TreeFacts) -> tuple[Share, ...]
 
 def shares_by_size(entity: EntityRecord, rows: int) -> tuple[Share, ...]:
     """Shares of about so many rows, each of chunks that follow each other."""
-    shares: list[list[Slice]] = [[]]
-    size = 0
-    for file in entity.files:
-        for number in range(len(file.chunks)):
-            if size >= rows:
-                shares.append([])
-                size = 0
-            size += file.chunks[number].rows
-            last = shares[-1][-1] if shares[-1] else None
-            if last is not None and last.file is file:
-                shares[-1][-1] = replace(last, end=number + 1)
-            else:
-                shares[-1].append(Slice(file, number, number + 1))
-    return tuple(Share(tuple(slices)) for slices in shares if slices)
+    chunks = [(file, number) for file in entity.files for number in range(len(file.chunks))]
+    starts = accumulate((file.chunks[number].rows for file, number in chunks), initial=0)
+    shares = groupby(zip(starts, chunks, strict=False), key=lambda chunk: chunk[0] // rows)
+    return tuple(Share(tuple(_slices([chunk for _, chunk in share]))) for _, share in shares)
+
+
+def _slices(chunks: Sequence[tuple[PartFile, int]]) -> Iterator[Slice]:
+    """Chunks that follow each other, by file and number, as one slice of each file."""
+    for _, group in groupby(chunks, key=lambda chunk: chunk[0].path):
+        (file, first), *others = group
+        yield Slice(file, first, first + 1 + len(others))
 
 
 def key_of(key: FirstKey) -> KeyValue:

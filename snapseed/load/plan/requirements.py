@@ -36,12 +36,12 @@ _MICROSECONDS = 6
 _ALTER = "ALTER TABLE {} ALTER COLUMN {}"
 
 
-def require_loadable(prepared: Prepared, load: TableSet) -> None:
+def require_loadable(load: TableSet) -> None:
     """Raise `SchemaError` that lists every problem, with the SQL that would fix it.
 
     Raises `UsageError` if the loaded rows must refer to rows of a table that is not loaded and is empty.
     """
-    server = prepared.server
+    prepared, server = load.prepared, load.prepared.server
     problems: list[Problem] = []
     for entity in prepared.entities:
         found = prepared.facts.get(entity.name)
@@ -107,7 +107,7 @@ def _require_parents(prepared: Prepared) -> None:
         if key.has_rows is False
         and key.is_checked
         and not key.targets.union(key.below) & loaded
-        and _has_children(prepared, entity, key)
+        and entity.rows > (0 if key.is_required else _rows_without(prepared, entity, key))
     ]
     if missing:
         others = ", ".join(dict.fromkeys(key.references_name for _, key in missing))
@@ -124,11 +124,10 @@ def _require_parents(prepared: Prepared) -> None:
         )
 
 
-def _has_children(prepared: Prepared, entity: EntityRecord, key: ForeignKeyFacts) -> bool:
-    """Whether a row has all columns of the key: with a NULL, it needs no parent."""
+def _rows_without(prepared: Prepared, entity: EntityRecord, key: ForeignKeyFacts) -> int:
+    """At most how many rows have a NULL in the key, and so need no parent."""
     seen = prepared.contents.get(entity.name, {})
-    nulls = sum(seen[name].nulls if name in seen else entity.rows for name in key.columns)
-    return entity.rows > (0 if key.is_required else nulls)
+    return sum(seen[name].nulls if name in seen else entity.rows for name in key.columns)
 
 
 def _table_problems(
@@ -146,8 +145,8 @@ def _table_problems(
     for found in facts.columns:
         has_value = found.has_default or found.identity or found.generated
         if found.name not in filled and found.not_null and not has_value:
-            text = " without a default, and not in the snapshot"
-            yield _not_null(name, found, text, f"add {found.name} {found.type} to {entity.name}")
+            text = f"{name}.{found.name} is {_not_null(found)} without a default, and not in the snapshot"
+            yield Problem(text, remedy=f"add {found.name} {found.type} to {entity.name}")
     yield from _changes_refused(facts, load)
     yield from _row_security(facts, name, "COPY is refused")
     if load.request.mode is Mode.UPSERT and facts.has_rows:
@@ -177,8 +176,8 @@ def _content_problems(
     name = table_name(entity)
     place, names = f"{name}.{column.name}", (name.identifier(), sql.Identifier(column.name))
     if found.not_null and seen.nulls:
-        text = f", and NULL in {seen.nulls:,} rows of the snapshot"
-        yield _not_null(name, found, text, f"draw no NULL for {entity.name}.{column.name}")
+        text = f"{place} is {_not_null(found)}, and NULL in {seen.nulls:,} rows of the snapshot"
+        yield Problem(text, remedy=f"draw no NULL for {entity.name}.{column.name}")
     limit = text_limit(column, found)
     if limit is not None and seen.longest > limit:
         text = f"{place} is {found.type}, and the snapshot's longest value has {seen.longest} characters"
@@ -191,10 +190,9 @@ def _content_problems(
         yield problem(text, "ALTER TYPE {} ADD VALUE {}", kind, sql.Literal(label), remedy=remedy)
 
 
-def _not_null(name: TableName, found: ColumnFacts, conflict: str, remedy: str) -> Problem:
-    """A column that would have to be NULL."""
-    why = " by its domain" if found.domain_not_null else ""
-    return Problem(f"{name}.{found.name} is NOT NULL{why}{conflict}", remedy=remedy)
+def _not_null(found: ColumnFacts) -> str:
+    """What keeps NULL out of a column."""
+    return f"NOT NULL{' by its domain' if found.domain_not_null else ''}"
 
 
 def text_limit(column: Column, facts: ColumnFacts) -> int | None:

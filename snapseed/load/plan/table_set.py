@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from snapseed.load.plan import Prepared, RowChanges
-from snapseed.load.request import LoadRequest, Mode
-from snapseed.load.restore import Restoration
-from snapseed.postgres.facts import ForeignKeyFacts, TableFacts
+from snapseed.load.request import LoadRequest, LoadSettings, Mode
+from snapseed.postgres.facts import TableFacts
 from snapseed.snapshot.manifest import EntityRecord
 
 
@@ -18,23 +17,21 @@ class TableSet:
 
     `tables` are in load order, by oid. `truncated` are emptied by TRUNCATE; `truncatable` are those that would be if
     the role were granted TRUNCATE on the tables that it cannot empty at all. `logged` says by oid why a table cannot
-    become unlogged. `stores_uncompressed`: the server has only the slow way to compress long values, so avoid it.
-    `changes` are those of a repair, by oid.
+    become unlogged. `changes` are those of a repair, by oid.
     """
 
+    prepared: Prepared
     request: LoadRequest
-    rebuild_rows: int
+    settings: LoadSettings
     tables: Mapping[int, tuple[EntityRecord, TableFacts]]
     truncated: frozenset[int]
     truncatable: frozenset[int]
     logged: Mapping[int, str]
-    stores_uncompressed: bool
-    restoration: Restoration
     changes: Mapping[int, RowChanges]
 
     @classmethod
     def of(
-        cls, entities: Sequence[EntityRecord], prepared: Prepared, request: LoadRequest, rebuild_rows: int
+        cls, entities: Sequence[EntityRecord], prepared: Prepared, request: LoadRequest, settings: LoadSettings
     ) -> TableSet:
         """The tables of `entities`, which are in load order."""
         tables = {prepared.facts[entity.name].oid: (entity, prepared.facts[entity.name]) for entity in entities}
@@ -43,19 +40,10 @@ class TableSet:
             emptied = {}
         allowed = {oid for oid, facts in emptied.items() if "TRUNCATE" in facts.privileges}
         helpless = {oid for oid, facts in emptied.items() if not facts.privileges & {"TRUNCATE", "DELETE"}}
-        truncated = _closed(emptied, allowed)
-        truncatable = _closed(emptied, allowed | helpless)
-        return cls(
-            request,
-            rebuild_rows,
-            tables,
-            truncated,
-            truncatable,
-            _logged(tables, truncated),
-            stores_uncompressed=prepared.is_embedded and prepared.compression == "pglz",
-            restoration=prepared.restoration,
-            changes={prepared.facts[name].oid: changes for name, changes in prepared.changes.items()},
-        )
+        truncated, truncatable = _closed(emptied, allowed), _closed(emptied, allowed | helpless)
+        changes = {prepared.facts[name].oid: changes for name, changes in prepared.changes.items()}
+        logged = _logged(tables, truncated)
+        return cls(prepared, request, settings, tables, truncated, truncatable, logged, changes)
 
     def deletes_from(self, facts: TableFacts) -> bool:
         """Whether the table is emptied by DELETE, also if the role still needs a grant for that."""
@@ -69,11 +57,6 @@ class TableSet:
             return frozenset({"INSERT", "UPDATE"})
         deletes = frozenset({"DELETE"}) if self.deletes_from(facts) else frozenset[str]()
         return self.changes.get(facts.oid, RowChanges()).commands | deletes
-
-    def is_later(self, key: ForeignKeyFacts, than: int) -> bool:
-        """Whether the table that `key` refers to is loaded after table `than`."""
-        order = list(self.tables)
-        return any(order.index(oid) > order.index(than) for oid in key.targets & self.tables.keys())
 
 
 def referenced_first(tables: Sequence[TableFacts]) -> list[TableFacts]:

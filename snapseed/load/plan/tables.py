@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from snapseed.load.plan import (
@@ -48,17 +48,15 @@ def plan_load(
     present = [entity for entity in prepared.entities if entity.name in prepared.facts]
     order = [facts.oid for facts in referenced_first([prepared.facts[entity.name] for entity in present])]
     entities = sorted(present, key=lambda entity: order.index(prepared.facts[entity.name].oid))
-    load = TableSet.of(entities, prepared, request, settings.rebuild_rows)
-    require_loadable(prepared, load)
-    ways = choose_ways(entities, prepared, load, settings)
+    load = TableSet.of(entities, prepared, request, settings)
+    require_loadable(load)
+    ways = choose_ways(load)
     return LoadPlan(
         tables=tuple(_plan_table(entity, prepared.facts[entity.name], load, ways[entity.name]) for entity in entities),
         left=(*prepared.left, *left),
+        stages=prepared.stages,
         mode=request.mode,
-        children=tuple(
-            _plan_child(child, load, prepared.rows_lost.get(child.oid))
-            for child in reversed(referenced_first(prepared.children))
-        ),
+        children=tuple(_plan_child(child, load) for child in reversed(referenced_first(prepared.children))),
         settings=_choose_settings(prepared),
         recreate=request.recreate,
         dropped=prepared.dropped,
@@ -70,16 +68,20 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet, way: Wa
     """Everything about one table, choice by choice."""
     parallel, way_reasons = way
     columns = tuple(_plan_column(column, facts) for column in entity.columns)
-    binary, format_reason = _choose_format(columns, facts)
+    text_only = [column.name for column in columns if not _is_binary(column, facts)]
+    format_reason = "binary COPY: every column has a binary encoder"
+    if text_only:
+        format_reason = f"text COPY: no binary encoder for {', '.join(text_only)}"
     empty_by, empty_reason = _choose_emptying(facts, load)
-    freeze = empty_by is Emptying.TRUNCATE and facts.kind == "r" and facts.citus is None
+    freeze, freeze_reason = _choose_freeze(facts, empty_by)
     indexes, foreign_keys, rebuild_reasons = choose_rebuild(entity, facts, load)
     make_unlogged, unlogged_reasons = _choose_logging(facts, load)
     uncompressed, storage_reasons = _choose_storage(entity, facts, load)
     triggers, rules, off_reasons = _choose_off(facts, rules=facts.owned and bool(load.commands(facts)))
     deferred = keys_to_defer(facts, load)
     names = {column.name for column in columns}
-    postponed, captured = load.restoration.postponed(facts.oid), load.restoration.sequences
+    restoration = load.prepared.restoration
+    postponed, captured = restoration.postponed(facts.oid), restoration.sequences
     filling = [sequence for sequence in facts.sequences if sequence.column in names]
     sequences = tuple(sequence for sequence in filling if (sequence.schema, sequence.name) not in captured)
     if load.request.mode is Mode.REPAIR:
@@ -90,7 +92,7 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet, way: Wa
         entity=entity,
         table=facts.name,
         columns=columns,
-        binary=binary,
+        binary=not text_only,
         empty_by=empty_by,
         freeze=freeze,
         staged=load.request.mode is Mode.UPSERT and facts.has_rows,
@@ -106,7 +108,7 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet, way: Wa
             format_reason,
             empty_reason,
             *way_reasons,
-            *([] if parallel else [_freeze_reason(facts, freeze=freeze)]),
+            *([] if parallel else [freeze_reason]),
             *unlogged_reasons,
             *storage_reasons,
             *rebuild_reasons,
@@ -128,10 +130,11 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet, way: Wa
     )
 
 
-def _plan_child(facts: TableFacts, load: TableSet, rows: int | None) -> ChildPlan:
+def _plan_child(facts: TableFacts, load: TableSet) -> ChildPlan:
     """A table outside the load, which is only emptied."""
     empty_by, reason = _choose_emptying(facts, load)
     triggers, rules, off_reasons = _choose_off(facts, rules=facts.owned and empty_by is Emptying.DELETE)
+    rows = load.prepared.rows_lost.get(facts.oid)
     return ChildPlan(facts.name, empty_by, triggers, rules, reasons=(reason, *off_reasons), rows=rows)
 
 
@@ -158,7 +161,9 @@ def _choose_storage(entity: EntityRecord, facts: TableFacts, load: TableSet) -> 
     """The columns whose long values are stored uncompressed, in tables that are wide enough to have such values."""
     is_wide = entity.bytes >= _WIDE_ROW_BYTES * entity.rows
     is_ours = facts.kind == "r" and facts.citus is None and facts.owned and facts.oid in load.truncated
-    if not (load.stores_uncompressed and is_ours and is_wide and entity.rows >= load.rebuild_rows):
+    # The server has only the slow way to compress.
+    avoids = load.prepared.is_embedded and load.prepared.compression == "pglz"
+    if not (avoids and is_ours and is_wide and entity.rows >= load.settings.rebuild_rows):
         return (), []
     loaded = {column.name for column in entity.columns}
     columns = tuple(column.name for column in facts.columns if column.compresses and column.name in loaded)
@@ -178,13 +183,6 @@ def _plan_column(column: Column, facts: TableFacts) -> ColumnPlan:
     return ColumnPlan(column.name, column.kind(), type_of(found) or column.kind(), found.element_oid)
 
 
-def _choose_format(columns: Sequence[ColumnPlan], facts: TableFacts) -> tuple[bool, str]:
-    """Whether binary COPY can carry every column."""
-    if text_only := [column.name for column in columns if not _is_binary(column, facts)]:
-        return False, f"text COPY: no binary encoder for {', '.join(text_only)}"
-    return True, "binary COPY: every column has a binary encoder"
-
-
 def _is_binary(column: ColumnPlan, facts: TableFacts) -> bool:
     """Whether there is an encoder for its binary form."""
     if column.kind.has_binary_form:
@@ -196,15 +194,15 @@ def _is_binary(column: ColumnPlan, facts: TableFacts) -> bool:
     return (found.element_kind if column.kind.is_array else found.kind) == "e"
 
 
-def _freeze_reason(facts: TableFacts, *, freeze: bool) -> str:
-    """Why COPY freezes the rows, or does not."""
-    if freeze:
-        return "FREEZE: truncated in this transaction, so its pages need no later vacuum"
+def _choose_freeze(facts: TableFacts, empty_by: Emptying) -> tuple[bool, str]:
+    """Whether COPY freezes the rows."""
     if facts.citus:
-        return f"no FREEZE: it is a {facts.citus} table of Citus"
+        return False, f"no FREEZE: it is a {facts.citus} table of Citus"
     if facts.kind == "p":
-        return "no FREEZE: the table is partitioned"
-    return "no FREEZE: the table is not truncated in this transaction"
+        return False, "no FREEZE: the table is partitioned"
+    if empty_by is Emptying.TRUNCATE:
+        return True, "FREEZE: truncated in this transaction, so its pages need no later vacuum"
+    return False, "no FREEZE: the table is not truncated in this transaction"
 
 
 def _choose_logging(facts: TableFacts, load: TableSet) -> tuple[bool, list[str]]:

@@ -1,2 +1,9 @@
--- Where parallel loads fill new partitions: those that run, and those that were killed.
-SELECT nspname FROM pg_namespace WHERE starts_with(obj_description(oid, 'pg_namespace'), 'snapseed staging ')
+-- Where parallel loads fill new partitions: those that run, and those that were killed. A load holds the advisory lock.
+SELECT n.nspname AS schema, obj_description(n.oid, 'pg_namespace') AS mark, pg_has_role(n.nspowner, 'USAGE') AS is_ours,
+       (SELECT t.relnamespace::regnamespace || '.' || t.relname FROM pg_class t
+         WHERE t.oid::text = split_part(n.nspname, '_', 2)) AS table,
+       EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+                WHERE l.locktype = 'advisory' AND l.granted
+                  AND (l.classid::int8 << 32) + l.objid::int8 = %(lock)s) AS is_used
+  FROM pg_namespace n WHERE starts_with(obj_description(n.oid, 'pg_namespace'), 'snapseed staging ')
+ ORDER BY 1

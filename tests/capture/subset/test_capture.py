@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from snapseed.capture.prepare import prepare
 from snapseed.capture.request import CaptureRequest, subset_request
+from snapseed.capture.snapshot import CaptureReport
 from snapseed.capture.subset.plan import SubsetPlan, choose_rows, prove_references
 from snapseed.cli.app import app
 from snapseed.errors import SnapshotError
@@ -63,14 +64,21 @@ def small(url: str, tmp_path: Path) -> Captured:
     return project_in(tmp_path, url, SETTINGS)
 
 
+@pytest.fixture(scope="module")
+def taken(url: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Captured, CaptureReport]:
+    """A project that has captured the first orders, and its report; tests only read them."""
+    project = project_in(tmp_path_factory.mktemp("taken"), url, SETTINGS)
+    return project, project.capture(request())
+
+
 def request(rows: int = 4, jobs: int = 1) -> CaptureRequest:
     """The first orders."""
     return CaptureRequest(jobs=jobs, subset=subset_request("orders", rows, None, []))
 
 
-def test_a_subset_loads(small: Captured, database: str) -> None:
+def test_a_subset_loads(taken: tuple[Captured, CaptureReport], small: Captured, database: str) -> None:
     """With its foreign keys, all validated; over several connections, it is the same bytes."""
-    report = small.capture(request())
+    _, report = taken
     assert report.manifest.capture
     assert report.manifest.capture.subset
     assert small.capture(request(jobs=3)).manifest == report.manifest
@@ -96,29 +104,29 @@ def chosen(session: Session, small: Captured) -> SubsetPlan:
     return choose_rows(session, tables, small.project, subset)
 
 
-@pytest.mark.parametrize("table", ["users", "regions", "prices"])
-def test_what_dangles_is_found(small: Captured, table: str) -> None:
+def test_what_dangles_is_found(taken: tuple[Captured, CaptureReport]) -> None:
     """A row that others need is missed in the files, whether or not it was chosen."""
-    small.capture(request())
+    small, report = taken
     snapshot = open_snapshot(small.project.snapshots, "dev")
     with session_with(small.url) as session, session.transaction():
         plan = chosen(session, small)
         assert [found.rows for found in prove_references(session, plan, snapshot)] == [1]
-        without = [
-            msgspec.structs.replace(entity, rows=0, files=()) if entity.name == table else entity
-            for entity in snapshot.manifest.entities
-        ]
-        damaged = Snapshot(snapshot.place, msgspec.structs.replace(snapshot.manifest, entities=tuple(without)))
-        emptied = {**plan.closure.rows, table: plan.closure.rows[table].clear()}
-        forgotten = replace(plan, closure=replace(plan.closure, rows=emptied))
-        for wrong in (plan, forgotten):
-            with pytest.raises(SnapshotError):
-                prove_references(session, wrong, damaged)
+        for table in ("users", "regions", "prices"):
+            without = [
+                msgspec.structs.replace(entity, rows=0, files=()) if entity.name == table else entity
+                for entity in report.manifest.entities
+            ]
+            damaged = Snapshot(snapshot.place, msgspec.structs.replace(report.manifest, entities=tuple(without)))
+            emptied = {**plan.closure.rows, table: plan.closure.rows[table].clear()}
+            forgotten = replace(plan, closure=replace(plan.closure, rows=emptied))
+            for wrong in (plan, forgotten):
+                with pytest.raises(SnapshotError):
+                    prove_references(session, wrong, damaged)
 
 
-def test_a_mask_of_one_side_is_found(small: Captured) -> None:
+def test_a_mask_of_one_side_is_found(taken: tuple[Captured, CaptureReport]) -> None:
     """What only the server knows to be equal does not count if a rule has replaced it."""
-    small.capture(request())
+    small, _ = taken
     snapshot = open_snapshot(small.project.snapshots, "dev")
     with session_with(small.url) as session, session.transaction():
         plan = chosen(session, small)

@@ -21,21 +21,24 @@ from tests.projects.moments import COMMITTED, COMMITTING, at_moments, each_state
 from tests.projects.state import load_and_mark, outcome, whole_state
 
 PATIENCE_SECONDS = 30.0
+# Nothing is changed in these phases.
+READING = {"checking files", "connecting", "planning", "waiting for another load", "waiting for the tables"}
 
 
 def test_kill_9_at_every_moment_leaves_all_or_nothing(loaded: Sandbox, tmp_path: Path) -> None:
-    """At the start of each phase and before and after COMMIT: all rows are there from the COMMIT on, none before."""
+    """At the start of each phase that changes something, before and after COMMIT: all rows are there from then on."""
     statements: list[str] = []
     # The first statement of each phase.
     moments: dict[int, str] = {}
 
     def begin(phase: str) -> None:
-        moments.setdefault(len(statements), phase)
+        if phase not in READING:
+            moments.setdefault(len(statements), phase)
 
     with each_statement(statements.append):
         load_snapshot(loaded.project, loaded.environment(), listener=at_moments(begin))
     moments |= {statements.index(moment): moment for moment in (COMMITTING, COMMITTED)}
-    assert len(moments) > 10
+    assert len(moments) > 7
     load_and_mark(loaded)
     before = whole_state(loaded.url)
     for number, moment in sorted(moments.items()):

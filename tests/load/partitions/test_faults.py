@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,16 +15,18 @@ import pytest
 
 from snapseed import LoadRequest, SnapseedError, load_snapshot
 from snapseed.capture.mask.facts import read_facts
-from snapseed.errors import LoadError, ServerError, SnapshotError, VerificationError
-from snapseed.events import Event, Listener, PhaseEnded, PhaseStarted, ignore
+from snapseed.errors import LoadError, ServerError, SnapshotError, UsageError, VerificationError
+from snapseed.events import Event, Listener, Note, PhaseEnded, PhaseStarted, ignore
+from snapseed.load.outcome import LoadReport
 from snapseed.load.plan import LoadPlan
 from snapseed.load.request import LoadSettings
 from snapseed.postgres.catalog import every_table
 from snapseed.scaffold.schema import read_schema
+from snapseed.verify.status import status_of
 from tests.capture.conftest import project_in
 from tests.command_line import CONTEXT
 from tests.conftest import Sandbox, copied
-from tests.load.partitions.test_exchange import NO_KEY, PEOPLE, RANGES
+from tests.load.partitions.test_exchange import PEOPLE, RANGES
 from tests.load.shapes import Shapes
 
 
@@ -40,12 +44,34 @@ ROWS = "SELECT count(*), max(name) FROM people"
 OLD, NEW = [(1, "old")], [(30, "Çelik")]
 
 
-def load(folder: Path, url: str, listener: Listener = ignore) -> None:
+def load(folder: Path, url: str, listener: Listener = ignore) -> LoadReport:
     """A load over two connections."""
     sandbox = Sandbox(folder, url)
     environment = sandbox.environment(None, connections=2, lock_timeout="300ms")
     settings = LoadSettings(parallel_rows=0)
-    load_snapshot(sandbox.project, environment, LoadRequest(consent=True), listener=listener, settings=settings)
+    return load_snapshot(sandbox.project, environment, LoadRequest(consent=True), listener=listener, settings=settings)
+
+
+def unfinished(shapes: Shapes) -> tuple[str, ...]:
+    """What `snapseed status` and a dry run say that loads have left which did not finish."""
+    plan = shapes.load(dry_run=True, consent=True).plan
+    found = status_of(shapes.project, shapes.environment()).unfinished
+    assert found == tuple(map(str, plan.stages))
+    return found
+
+
+def left_unfinished(shapes: Shapes) -> None:
+    """A load that waits in vain for a reader leaves its staging tables."""
+    with shapes.connect() as reader, reader.transaction():
+        reader.execute("SELECT FROM people")
+        with pytest.raises(ServerError):
+            load(shapes.folder, shapes.url)
+    assert shapes.execute(STAGES) != []
+
+
+def notes(events: list[Event]) -> str:
+    """The notes among these events."""
+    return "\n".join(event.text for event in events if isinstance(event, Note))
 
 
 def prepared(shapes: Shapes, ddl: str) -> Shapes:
@@ -122,25 +148,34 @@ def test_kill_9_leaves_the_old_rows_and_the_next_load_takes_over(
         process.join()
         assert process.exitcode == -signal.SIGKILL
         assert shapes.execute(ROWS) == OLD, phase
-        (stage, *_) = [str(name) for (name,) in shapes.execute(STAGES)]
+        (stage, *_) = stages = [str(name) for (name,) in shapes.execute(STAGES)]
+        assert all(
+            name in said and "public.people" in said for name, said in zip(stages, unfinished(shapes), strict=True)
+        )
     result = f"TABLE {stage}.parts"
     written = {(done["transaction"],) for _, done in shapes.execute(result) if done["copied"]}  # type: ignore[index]
-    load(shapes.folder, shapes.url)
+    heard: list[Event] = []
+    report = load(shapes.folder, shapes.url, heard.append)
+    assert "public.people" in notes(heard)
+    assert [copy.seconds for copy in report.entities if copy.entity == "people"] == [0.0]
     assert shapes.execute(ROWS) == NEW
     recorded = "SELECT jsonb_array_elements(state -> 'public.people' -> 'transactions') FROM snapseed.loads"
     assert set(shapes.execute(recorded)) == written != set()
+    times = "SELECT entity -> 'rows' FROM (SELECT (state ->> 'times')::jsonb times FROM snapseed.loads ORDER BY id) l,"
+    times += " jsonb_array_elements(times -> 'entities') entity WHERE times -> 'phases' ? 'filling partitions'"
+    assert shapes.execute(times)
     assert shapes.execute(STAGES) == []
 
 
 def test_staging_tables_of_other_rows_are_dropped(shapes: Shapes) -> None:
-    """The table has changed since the load was killed; and a load over one connection clears what is left as well."""
+    """The table has changed since the load ended; and a load over one connection clears what is left as well."""
     prepared(shapes, RANGES)
-    process = CONTEXT.Process(target=killed, args=(shapes.folder, shapes.url, "filling partitions"))
-    process.start()
-    process.join()
-    assert shapes.execute(STAGES) != []
+    left_unfinished(shapes)
     shapes.execute("ALTER TABLE people ADD more int DEFAULT 1")
-    load(shapes.folder, shapes.url)
+    ((stage,), *_) = shapes.execute(STAGES)
+    heard: list[Event] = []
+    load(shapes.folder, shapes.url, heard.append)
+    assert str(stage) in notes(heard)
     assert shapes.execute(STAGES) == []
     shapes.execute(
         "CREATE SCHEMA snapseed_1 CREATE TABLE parts (); COMMENT ON SCHEMA snapseed_1 IS 'snapseed staging 1'"
@@ -181,10 +216,7 @@ def test_a_violation_in_one_part_undoes_all(shapes: Shapes, name: str) -> None:
 def test_a_reader_that_does_not_end_is_waited_for_up_to_lock_timeout(shapes: Shapes, ddl: str) -> None:
     """The work is kept. If a crash of the server then empties the record of it, the next load stages all again."""
     prepared(shapes, ddl)
-    with shapes.connect() as reader, reader.transaction():
-        reader.execute("SELECT FROM people")
-        with pytest.raises(ServerError):
-            load(shapes.folder, shapes.url)
+    left_unfinished(shapes)
     assert shapes.execute(ROWS) == OLD
     ((stage,), *_) = shapes.execute(STAGES)
     record = "SELECT relpersistence FROM pg_class WHERE relname = 'parts' AND relnamespace::regnamespace::text LIKE"
@@ -192,6 +224,23 @@ def test_a_reader_that_does_not_end_is_waited_for_up_to_lock_timeout(shapes: Sha
     shapes.execute(f"TRUNCATE {stage}.parts")
     load(shapes.folder, shapes.url)
     assert (shapes.execute(ROWS), shapes.execute(STAGES)) == (NEW, [])
+
+
+def test_the_phases_say_where_the_time_went(shapes: Shapes) -> None:
+    """What several connections do side by side counts as the time of one of them, so all phases add up to the whole."""
+    prepared(shapes, RANGES)
+    started = time.monotonic()
+    phases = load(shapes.folder, shapes.url).phases
+    assert sum(phases.values()) <= time.monotonic() - started
+    assert all(phases[name] > 0 for name in ("filling partitions", "copying rows", "building indexes", "verifying"))
+
+
+def test_more_connections_than_the_server_has_room_for(shapes: Shapes) -> None:
+    """Refused before anything is touched; the next step says how many there is room for."""
+    shapes.create(by_hash(110))
+    error = shapes.refused(connections=1_000, dry_run=True)
+    assert isinstance(error, UsageError)
+    assert re.search(r"--connections \d+", str(error.next_step))
 
 
 def test_ctrl_c_stops_all_connections_and_clears(shapes: Shapes) -> None:
@@ -217,11 +266,7 @@ def test_what_reads_a_whole_database_does_not_see_staging_tables(shapes: Shapes,
             return source.capture().manifest, read_schema(connection), read_facts(connection), every_table(connection)
 
     before = seen()
-    with shapes.connect() as reader, reader.transaction():
-        reader.execute("SELECT FROM people")
-        with pytest.raises(ServerError):
-            load(shapes.folder, shapes.url)
-    assert shapes.execute(STAGES) != []
+    left_unfinished(shapes)
     assert seen() == before
 
 
@@ -243,7 +288,6 @@ def test_a_part_that_is_altered_while_partitions_are_filled_changes_nothing(shap
 
 LOCKS = "SELECT count(*)::int FROM pg_locks WHERE NOT fastpath GROUP BY pid ORDER BY 1 DESC LIMIT 1"
 COUNTED = {
-    "no index": (NO_KEY, ""),
     "much of its own": (
         PEOPLE % "id",
         """CREATE INDEX ON people (team); CREATE INDEX ON people (lower(name));
