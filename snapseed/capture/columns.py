@@ -40,7 +40,7 @@ def stored_columns(
     lost = {table.oid: {name for place, name in failed if place == str(table.name)} for table in tables}
     looks = []
     for table in tables:
-        columns, most = _stored(table), "ALL"
+        columns, most = [column for column in table.columns if not column.generated], "ALL"
         if not lost[table.oid]:
             may_look = samples and "USAGE" in table.privileges
             columns = [each for each in columns if may_look and each.may_select and each.full_type.endswith("[]")]
@@ -59,7 +59,7 @@ def stored_columns(
 
 def _spelled(table: TableFacts, dimensions: Mapping[str, int | None]) -> Iterator[Column | Problem]:
     """The columns with their types: an array in as many dimensions, and text for what Arrow lacks."""
-    for column in _stored(table):
+    for column in (each for each in table.columns if not each.generated):
         count = dimensions.get(column.name, 1)
         spelled = column.catalog_name if count is None else column.full_type + "[]" * (count - 1)
         try:
@@ -68,11 +68,6 @@ def _spelled(table: TableFacts, dimensions: Mapping[str, int | None]) -> Iterato
             yield Problem(f"{table.name}.{column.name} is {spelled}: {exc.summary}, expected {exc.expected}")
         else:
             yield Column(column.name, spelled)
-
-
-def _stored(table: TableFacts) -> list[ColumnFacts]:
-    """The columns whose values are in rows that COPY writes."""
-    return [column for column in table.columns if not column.generated]
 
 
 def _dimensions(

@@ -113,8 +113,7 @@ def capture_snapshot(
     Raises `ConfigurationError` without a source, what `prepare` and `read_parts` raise, `VerificationError` if the
     server has other rows than were read, and `SnapshotError` for a snapshot that is too large.
     """
-    events, tell = recorded(listener)
-    failed = frozenset[ColumnName]()
+    (events, tell), failed = recorded(listener), frozenset[ColumnName]()
     while True:
         try:
             report = _capture(project, environment, request, failed, tell, executor)

@@ -68,7 +68,8 @@ class PreparedMasks:
     def require_no_function(self) -> None:
         """Raise `UsageError` for a rule that a worker of a cluster does not have: a function of the user's."""
         bound = [bound for table in self.tables.values() for bound in table.rules.values()]
-        if names := [own.shown for own in bound if own.has_function]:
+        parts = {own.shown: [own, *own.paths.values(), *filter(None, [own.other])] for own in bound}
+        if names := [name for name, rules in parts.items() if any(rule.function for rule in rules)]:
             raise UsageError(
                 "a mask that calls a function of yours cannot be applied on a cluster",
                 where="[mask]",

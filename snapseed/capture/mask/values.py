@@ -81,12 +81,6 @@ class BoundRule:
     paths: Mapping[str, BoundRule] = field(default_factory=dict)
     other: BoundRule | None = None
 
-    @property
-    def has_function(self) -> bool:
-        """Whether it, or a rule for values in documents, is a function of the user's."""
-        rules = (self, *self.paths.values(), *filter(None, [self.other]))
-        return any(rule.function for rule in rules)
-
 
 def replaced(bound: BoundRule, values: pa.Array) -> pa.Array:
     """The values of a column, or the elements of its arrays, replaced by what the rule says. Not for `date`."""

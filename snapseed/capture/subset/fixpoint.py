@@ -71,7 +71,11 @@ def closure(graph: Graph, roots: Mapping[str, list[pl.DataFrame]], reach: Reach)
             if step.is_chain and len(start) <= _CHAIN_STARTS:
                 repeated.add(number)
             end = reach(step, start, number in repeated)
-            cuts[number] = _with_cut(cuts.get(number, Cut()), step, end)
+            cut = cuts.setdefault(number, Cut())
+            if step.limit is not None:
+                over = end.filter((pl.col("place") == 1) & (pl.col("siblings") > step.limit))
+                left_out = int(over["siblings"].sum()) - step.limit * len(over)
+                cuts[number] = Cut(cut.rows + left_out, cut.parents + len(over))
             if not end.is_empty():
                 keys = end.select(keys_of(end)).with_columns(why=pl.lit(number, pl.Int16))
                 found.setdefault(step.end.name, []).append(keys)
@@ -94,14 +98,6 @@ def _start(graph: Graph, number: int, new: pl.DataFrame, *, is_done: bool) -> pl
         ]
     begins = pl.col("down") if step.is_down and not step.of_parents else pl.col("is_new")
     return new.filter(begins & ~pl.col("why").is_in(needless)).select(keys_of(new))
-
-
-def _with_cut(cut: Cut, step: Step, end: pl.DataFrame) -> Cut:
-    """What a step has cut so far, with the rows that it has just found."""
-    if step.limit is None:
-        return cut
-    over = end.filter((pl.col("place") == 1) & (pl.col("siblings") > step.limit))
-    return Cut(cut.rows + int(over["siblings"].sum()) - step.limit * len(over), cut.parents + len(over))
 
 
 def _grown(

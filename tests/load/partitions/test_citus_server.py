@@ -97,6 +97,8 @@ def project(tmp_path: Path) -> Iterator[Project]:
     generate_snapshot(project, Request("dev", 42, 100))
     drop = f"DROP TABLE IF EXISTS {', '.join(_TABLES)}; DROP SCHEMA IF EXISTS snapseed CASCADE"
     with _connected() as connection:
+        # Other processes of this run have the same database.
+        connection.execute("SELECT pg_advisory_lock(17)")
         connection.execute(drop.encode())
         yield project
         connection.execute(drop.encode())
