@@ -7,11 +7,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
 
+import psutil
 import psycopg
 
 from benchmarks.dask_tasks import MOST_ROUNDS
@@ -20,6 +21,8 @@ from benchmarks.processes import PROGRAM, peak_memory
 from benchmarks.workspace import Workspace, project_of
 from snapseed.config import Project, Store
 from snapseed.config.store import read_store
+from snapseed.events import Event, Listener, PhaseEnded, ignore
+from snapseed.generate.parallel import available_cores
 from snapseed.load.plan.parallel import key_of
 from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
@@ -32,6 +35,7 @@ _ROWS = 1_000_000
 _MEMORY_ROWS = (100_000, 1_000_000)
 _CONNECTIONS_TARGET, _RESTORE_TARGET = 0.7, 0.8
 _PARTITIONED_ROWS, _PARTITIONS, _MANY_PARTITIONS = 5_000_000, 8, 500
+_FLOOR = "The load above. Divided by the cores that client and server share, it is the least time that it can take."
 
 
 def measure_store(workspace: Workspace) -> Findings:
@@ -70,6 +74,12 @@ def measure_partitions(workspace: Workspace) -> Findings:
         _postgres(workspace, "pg_dump", "-Fd", "-N", "snapseed", "-f", str(dump), url)
         restore = partial(_restore_seconds, workspace, dump)
         single, double, restored = spreads_in_turns(min(workspace.rounds, MOST_ROUNDS), one, two, restore)
+    cores = available_cores()
+    cpu = [_cpu_seconds(workspace, url, snapshot, connections) for connections in (1, 2)]
+    used = [
+        (f"{number}", f"{client:.1f} s", f"{server:.1f} s", f"{(client + server) / cores:.1f} s")
+        for number, (client, server) in enumerate(cpu, 1)
+    ]
     many = _partitioned(workspace, snapshot, _MANY_PARTITIONS)
     phases = _phases(many, snapshot, 2)
     seconds = sum(phases[name] for name in ("emptying tables", "attaching partitions", "recording"))
@@ -82,8 +92,35 @@ def measure_partitions(workspace: Workspace) -> Findings:
             in_seconds(what, "over 1", double, single, _CONNECTIONS_TARGET),
             in_seconds(what, "pg_restore -j2, not verified", double, restored, _RESTORE_TARGET),
         ),
-        (Table("The last transaction", "How long readers wait while partitions are exchanged.", header, [row]),),
+        (
+            Table("CPU time until the commit", _FLOOR, ("connections", "client", "server", f"÷ {cores} cores"), used),
+            Table("The last transaction", "How long readers wait while partitions are exchanged.", header, [row]),
+        ),
     )
+
+
+def _cpu_seconds(workspace: Workspace, url: str, snapshot: Snapshot, connections: int) -> tuple[float, float]:
+    """The CPU time of the client and of the server for a load, up to the commit."""
+    number, *_ = (workspace.server.data_directory / "postmaster.pid").read_text().split()
+    server, client = psutil.Process(int(number)), psutil.Process()
+    used: list[tuple[float, float]] = []
+
+    def look() -> None:
+        # Those of ended backends are the postmaster's.
+        total = sum(server.cpu_times()[:4])
+        for process in server.children():
+            with suppress(psutil.NoSuchProcess):
+                total += sum(process.cpu_times()[:2])
+        used.append((sum(client.cpu_times()[:2]), total))
+
+    def listen(event: Event) -> None:
+        if isinstance(event, PhaseEnded) and event.phase == "committing":
+            look()
+
+    look()
+    _phases(url, snapshot, connections, listen)
+    (client_before, server_before), (client_after, server_after) = used
+    return client_after - client_before, server_after - server_before
 
 
 def _partitioned(workspace: Workspace, snapshot: Snapshot, count: int) -> str:
@@ -108,10 +145,11 @@ def _partitioned(workspace: Workspace, snapshot: Snapshot, count: int) -> str:
     return url
 
 
-def _phases(url: str, snapshot: Snapshot, connections: int) -> Mapping[str, float]:
+def _phases(url: str, snapshot: Snapshot, connections: int, listener: Listener = ignore) -> Mapping[str, float]:
     settings = {"database": url, "snapshot": snapshot.manifest.name, "connections": connections}
-    project = project_of(snapshot)
-    return load_snapshot(project, project.environment("dev", settings), LoadRequest(consent=True)).phases
+    environment = project_of(snapshot).environment("dev", settings)
+    request = LoadRequest(consent=True)
+    return load_snapshot(project_of(snapshot), environment, request, listener=listener).phases
 
 
 def _until_commit(url: str, snapshot: Snapshot, connections: int) -> float:

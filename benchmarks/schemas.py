@@ -175,7 +175,7 @@ def _run(outcome: Outcome, url: str, keep_rows: Sequence[str], scales: Sequence[
         return replace(outcome, steps=("init",), failures=(("init", _told(exc)),))
     outcome = replace(
         outcome,
-        entities=made.tables,
+        entities=sum(path.endswith(".py") and not path.endswith("/words.py") for path in made.files),
         seconds=time.perf_counter() - started,
         left_out=tuple(remark for remark in made.remarks if remark.startswith("left out")),
     )

@@ -99,9 +99,8 @@ def diff(
         tolerance=tolerance,
         limit=0 if summary else limit or DiffRequest.limit,
     )
-    sides = _sides(call, left, right)
     with Meter(quiet=call.options.quiet) as meter:
-        report = compare(*sides, request, meter)
+        report = compare(*_sides(call, left, right), request, meter)
     if call.output in {"github", "html", "csv"}:
         render = {"github": as_markdown, "html": as_html, "csv": as_csv}[call.output]
         console.to_stdout(render(report).rstrip("\n"))
@@ -139,12 +138,7 @@ def _sides(call: Call, left: str | None, right: str | None) -> tuple[Side, Side]
             )
         return commit_side(call.project, first), commit_side(call.project, last or "HEAD")
     if right is None and left and not left.isidentifier() and left not in call.project.environments:
-        raise UsageError(
-            "without B, A is an environment",
-            observed=left,
-            expected=f"one of: {', '.join(call.project.environments)}",
-            next_step=f"name what to compare it with: snapseed diff {left} B",
-        )
+        raise UsageError("without B, A is an environment", observed=left, next_step=f"name B: snapseed diff {left} B")
     if left is None or right is None:
         environment = call.of(left).environment
         return snapshot_side(environment), database_side(call.project, environment)
@@ -187,16 +181,14 @@ def as_repaired(report: RepairReport) -> Iterator[str]:
     if report.load.schema_created:
         yield "schema   created, because no table existed"
     if not counts:
-        checks = f"; {report.script} only checks that" if report.script else ""
-        yield f"nothing to repair: the tables hold the rows of the snapshot{checks}"
+        yield "nothing to repair: the tables hold the rows of the snapshot"
         return
     yield from table(["entity", "deleted", "updated", "inserted"], counts)
     if report.load.dry_run:
         yield "dry run: nothing was changed"
     elif report.script:
-        script = shlex.quote(str(report.script))
         yield "nothing was changed"
-        yield f"next: snapseed db psql {report.load.environment} -X -f {script}, or psql with the URL of the database"
+        yield f"next: snapseed db psql {report.load.environment} -X -f {shlex.quote(str(report.script))}"
     else:
         rows = "1 row" if report.rows == 1 else f"{report.rows:,} rows"
         yield f"repaired {rows} in {report.load.seconds:.2f} s, verified before the commit"

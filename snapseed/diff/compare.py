@@ -27,7 +27,6 @@ from snapseed.snapshot.keys import as_text
 from snapseed.snapshot.manifest import Column, names_of
 from snapseed.snapshot.types import Family
 
-_FLOATS = {Family.REAL, Family.DOUBLE}
 Bools = npt.NDArray[np.bool_]
 _Values = Mapping[str, str | None]
 
@@ -64,8 +63,9 @@ class SchemaDifference:
     def __str__(self) -> str:
         if self.left and self.right:
             return f"{self.entity}: {self.what} is {self.left} on the left, {self.right} on the right"
-        side = "left" if self.left else "right"
-        return f"{self.entity}: {self.what} is only on the {side} ({self.left or self.right})"
+        return (
+            f"{self.entity}: {self.what} is only on the {'left' if self.left else 'right'} ({self.left or self.right})"
+        )
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ def differing_columns(found: Difference, columns: Sequence[Column], tolerance: f
         sides = [in_one_piece(rows.column(column.name)) for rows in (found.before, found.after)]
         before, after = (row_hashes([values], [kind]) for values in sides)
         differs[column.name] = before != after
-        if tolerance and not kind.is_array and kind.family in _FLOATS and len(before):
+        if tolerance and not kind.is_array and kind.family in {Family.REAL, Family.DOUBLE} and len(before):
             numbers = [values.cast(pa.float64()).to_numpy(zero_copy_only=False) for values in sides]
             with np.errstate(invalid="ignore"):
                 differs[column.name] &= ~(np.abs(numbers[0] - numbers[1]) <= tolerance)

@@ -25,7 +25,6 @@ from snapseed.snapshot.store_folder import Folder
 from snapseed.snapshot.store_git import Revision, committed_in
 
 Tables = Mapping[str, Table]
-_DATABASES = ("postgresql", "postgres")
 
 
 @dataclass(frozen=True)
@@ -76,12 +75,8 @@ class DatabaseSide:
                 yield {str(name).removeprefix("public."): _whole(connection, each) for name, each in facts.items()}
             else:
                 facts = read_tables(connection, [table_name(record) for record in records])
-                found = {record.name: facts.get(table_name(record)) for record in records}
-                yield {
-                    record.name: entity_table(connection, record, table)
-                    for record in records
-                    if (table := found[record.name]) is not None and table.is_table
-                }
+                found = [(each, table) for each in records if (table := facts.get(table_name(each))) and table.is_table]
+                yield {record.name: entity_table(connection, record, table) for record, table in found}
 
 
 Side = SnapshotSide | DatabaseSide
@@ -97,7 +92,7 @@ def find_side(project: Project, text: str) -> Side:
     if (Path(text) / FILE_NAME).is_file():
         return SnapshotSide.of(opened_at(Folder(Path(text).resolve()), text))
     scheme, is_url, _ = text.partition("://")
-    if scheme in _DATABASES if is_url else "=" in text:
+    if scheme in {"postgresql", "postgres"} if is_url else "=" in text:
         return DatabaseSide(target_of(text, "the argument"))
     if is_url:
         address, mark, options = text.partition("?")

@@ -73,7 +73,6 @@ def prepare(session: LoadSession) -> Prepared:
         session.listener(Connected(identity.server))
         require_allowed(identity, session.target, environment, consent=request.consent)
         locks.set_limits(connection, environment)
-        # Citus changes nothing in a transaction that has read one of its tables over connections in parallel.
         connection.execute(query("citus_mode"))
     with session.phase("waiting for another load"):
         locks.lock(connection)

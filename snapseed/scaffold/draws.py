@@ -24,27 +24,19 @@ from snapseed.snapshot.types import ColumnType, Family
 
 NUMBER = "number"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# The state of a column in a row of several: whatever its own draw gives.
-DRAWN = "(drawn)"
+DRAWN = "(drawn)"  # The state of a column in a row of several: whatever its own draw gives
 _PLACEHOLDER = re.compile(r"\{(?=(own|rows|entity):|local\})")
 _PLACE = re.compile(r"\{([^}]*)\}")
 _NUMBER = re.compile(NUMBER + r"(?:/(?P<by>\d+))?(?:%(?P<rest>\d+))?(?::(?P<width>\d+))?")
 _MOST_EXAMPLES = 200
-# Examples of row numbers.
-_NUMBERS = ("1234567", "42", "1")
-# How many words of a list serve as examples, the longest first.
-_SOME = 3
+_NUMBERS = ("1234567", "42", "1")  # Examples of row numbers
+_SOME = 3  # How many words of a list serve as examples, the longest first
 _ANY_UNIQUE = ("{WORDS}-{number}", "{WORDS}{number}", "{number}", "a{number}", "A{number}")
-# One of these may satisfy a check that nothing else does.
-_ANY = ("a", "A", "1", "")
-# Lookups up to this size list their names one by one, so that people can edit them.
-_MOST_LISTED = 8
-# Digits of a key's number, with leading zeros.
-_KEY_DIGITS = 9
-# A run of this many digits in a pattern has room for the row number.
-_ROOM = 3
-# So many digits, or letters, have room for a million rows, or half of them.
-_MANY_DIGITS, _MANY_LETTERS = 6, 4
+_ANY = ("a", "A", "1", "")  # One of these may satisfy a check that nothing else does
+_MOST_LISTED = 8  # Lookups up to this size list their names one by one, so that people can edit them
+_KEY_DIGITS = 9  # Digits of a key's number, with leading zeros
+_ROOM = 3  # A run of this many digits in a pattern has room for the row number
+_MANY_DIGITS, _MANY_LETTERS = 6, 4  # So many digits, or letters, have room for a million rows, or half of them
 _MATCHES = 8
 
 
@@ -268,8 +260,8 @@ def names_of_rows(wanted: Wanted, count: int, key_length: int | None) -> Iterato
         names, codes = tuple(row[-1] for row in rows), tuple(code(row, wanted.length) for row in rows)
     is_code = wanted.is_key or suggests("code", wanted.name)
     # A description beside a name is another text.
-    named = "desc" in wanted.name and any(suggests("label", other) for other in wanted.others)
-    is_label = (suggests("label", wanted.name) and not named) or words_of(wanted.name) in {table, last}
+    is_other = "desc" in wanted.name and any(suggests("label", other) for other in wanted.others)
+    is_label = not is_other and (suggests("label", wanted.name) or words_of(wanted.name) in {table, last})
     values = (codes if is_code else names)[:count]
     if (is_code or is_label) and len(set(values)) == count:
         yield Draw(f"[{', '.join(map(quoted, values))}]", values, is_unique=True, is_whole=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from snapseed.generate.words import WORDS
 from snapseed.scaffold.arrange.sizes import STEPS, divided
@@ -21,13 +22,10 @@ from snapseed.snapshot.types import INTEGERS, Family
 
 # Columns of up to so many values, all of them known, choose among these; weights are in thousandths.
 _MOST_OPTIONS, _WEIGHTS = 50, 1_000
-# The ends of pieces of other distributions have so many digits: long ones are no row's own value.
-_DIGITS = 4
+_DIGITS = 4  # The ends of pieces of other distributions have so many digits: long ones are no row's own value
 # Numbers with more digits than this, zeros at the end not counted, are no codes, but perhaps somebody's number.
 _MOST_DIGITS = 6
-# More digits than this have no room in 64 bits.
-_LARGEST = 10**18
-_MICROSECOND = timedelta(microseconds=1)
+_LARGEST = 10**18  # More digits than this have no room in 64 bits
 # The coarsest of these of which all moments of a column are multiples is that of its draws; a moment of a long range
 # is rounded to one as well.
 _UNITS = {"1d": 86_400_000_000, "1h": 3_600_000_000, "1m": 60_000_000, "1s": 1_000_000}
@@ -58,19 +56,36 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
         yield _weighted(wanted, values, list(map(quoted, values)))
 
 
+def joint_draws(table: Table, draws: Mapping[str, Draw], names: Iterable[str]) -> dict[str, Draw]:
+    """Draws for columns whose values come together in the source: they take theirs from the same combination."""
+    found: dict[str, Draw] = {}
+    free = {name for name in names if draws[name].shape and draws[name].is_whole and not draws[name].finish}
+    for columns, shares in chain.from_iterable(known.joint for known in table.statistics.values()):
+        chosen = [name for name in columns if name in free - found.keys()]
+        known = [{_as_text(value): value for value in draws[name].examples} | {None: None} for name in chosen]
+        weights: dict[tuple[str | None, ...], int] = defaultdict(int)
+        for row, share in shares:
+            texts = tuple(text for name, text in zip(columns, row, strict=True) if name in chosen)
+            if len(chosen) > 1 and all(text in values for text, values in zip(texts, known, strict=True)):
+                weights[texts] += max(1, round(share * _WEIGHTS))
+        for name, values, column in zip(chosen, known, zip(*weights, strict=True), strict=False):
+            code = coupled(chosen, [values[text] for text in column], [*weights.values()])
+            found[name] = replace(draws[name], code=code)
+    return found
+
+
 def coupled(names: Iterable[str], values: Sequence[object], weights: Sequence[int]) -> str:
     """Code that takes one of the values, from the same place for all columns with these names."""
-    how = f", {[*weights]}" if weights else ""
-    return f"rows.choice({quoted(', '.join(names))}, [{', '.join(map(literal, values))}]{how})"
+    shown = ", ".join(map(literal, values))
+    return f"rows.choice({quoted(', '.join(names))}, [{shown}]{f', {[*weights]}' * bool(weights)})"
 
 
 def weights_of(table: Table, states: Mapping[str, Sequence[object]]) -> list[int]:
     """How often each row of states is, in thousandths, by the known column with the most states; empty if none is."""
-    known_names = states.keys() & table.statistics.keys()
-    if not known_names:
+    names = sorted(states.keys() & table.statistics.keys(), key=lambda name: len({*states[name]}))
+    if not names:
         return []
-    name = max(sorted(known_names), key=lambda name: len({*states[name]}))
-    known = table.statistics[name]
+    name, known = names[-1], table.statistics[names[-1]]
     texts, shares = [_as_text(value) for value in states[name]], {None: known.null_share, DRAWN: 1 - known.null_share}
     shares |= dict(zip(map(str.rstrip, known.common), known.shares, strict=False))
     return [max(1, round(shares.get(text, 0) / texts.count(text) * _WEIGHTS)) for text in texts]
@@ -147,7 +162,7 @@ def _shaped(wanted: Wanted, *, is_moment: bool) -> Iterator[Draw]:
 
 def _moments(wanted: Wanted, ends: Sequence[int], unit: str | None) -> Draw:
     """Moments at the rank of those that come before them in the row, so that the order is that of the source."""
-    moments = [EPOCH + end * _MICROSECOND for end in ends]
+    moments = [EPOCH + timedelta(microseconds=end) for end in ends]
     texts = [moment.isoformat()[: -len("+00:00")].removesuffix("T00:00:00") for moment in moments]
     least = ""
     if wanted.after is not None:
@@ -202,4 +217,4 @@ def _in_units(wanted: Wanted, draw: Draw, digits: int) -> Draw:
 def _moment(text: str) -> int:
     """Microseconds since 1970, in UTC."""
     moment = datetime.fromisoformat(text)
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // _MICROSECOND
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // timedelta(microseconds=1)

@@ -39,15 +39,10 @@ _HINTS = {
 }
 _USUAL_NUMBERS = (1, 1_000)
 _MOST_DIGITS = 6
-# The row number plus this may satisfy a check that the row number itself does not.
-_FURTHER = 1_000
+_FURTHER = 1_000  # The row number plus this may satisfy a check that the row number itself does not
 _USUAL_DAYS = (-730, 0)
-_YEAR = timedelta(days=365)
-_TEXTS = {"citext", "name"}
-# Decimals are drawn as 64-bit integers of their last digit.
-_LARGEST = Decimal(10**12)
-# The same number for every row.
-_SAME = "pl.repeat({}, len(rows), eager=True)"
+_LARGEST = Decimal(10**12)  # Decimals are drawn as 64-bit integers of their last digit
+_SAME = "pl.repeat({}, len(rows), eager=True)"  # The same number for every row
 # Ranges from the row number to the next, so that no two overlap: the format of their ends, quotation marks, hours.
 _RANGES = {
     "daterange": ("%Y-%m-%d", "", 24),
@@ -71,7 +66,7 @@ def draws_of(wanted: Wanted) -> Iterator[Draw]:
         if len(labels) > 2:  # noqa: PLR2004
             yield from (choice(wanted, tuple(one for one in labels if one != label)) for label in labels)
         yield from map(constant, labels)
-    elif kind.family in {Family.TEXT, Family.CHARACTER} or kind.base.rpartition(".")[2] in _TEXTS:
+    elif kind.family in {Family.TEXT, Family.CHARACTER} or kind.base.rpartition(".")[2] in {"citext", "name"}:
         yield from text_draws(wanted)
     elif kind.family in _BY_FAMILY:
         yield from _BY_FAMILY[kind.family](wanted)
@@ -201,9 +196,9 @@ def _span(wanted: Wanted) -> tuple[tuple[str, datetime], tuple[str, datetime]]:
     if high is not None and (high < last[1] or (low is not None and low > last[1])):
         last = _moment_code(high), high
     if first[1] > last[1] and high is not None:
-        first = f"{last[0]} - timedelta(days=365)", high - _YEAR
+        first = f"{last[0]} - timedelta(days=365)", high - timedelta(days=365)
     elif first[1] > last[1]:
-        last = f"{first[0]} + timedelta(days=365)", first[1] + _YEAR
+        last = f"{first[0]} + timedelta(days=365)", first[1] + timedelta(days=365)
     return first, last
 
 
@@ -241,8 +236,8 @@ def _moment_code(moment: datetime) -> str:
 
 def _booleans(wanted: Wanted) -> Iterator[Draw]:
     hint = next(hints("boolean", wanted.name), "0.2" if wanted.default is False else "0.5")
-    chance = "0.9" if wanted.default is True else hint
-    yield Draw(f"{wanted.rows}.chance({wanted.draw}, {chance})", (True, False), is_whole=True)
+    code = f"{wanted.rows}.chance({wanted.draw}, {'0.9' if wanted.default is True else hint})"
+    yield Draw(code, (True, False), is_whole=True)
     yield from map(constant, (True, False))
 
 

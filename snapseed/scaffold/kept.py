@@ -22,10 +22,8 @@ from snapseed.scaffold.schema import Table
 from snapseed.snapshot.keys import is_key_type
 from snapseed.snapshot.manifest import Column
 
-# Tables with more rows are not small: nobody reads them one by one.
-_MOST_SMALL = 200
-# A pool is a text that git keeps, and that generators read whole.
-_MOST_KEPT = 50_000
+_MOST_SMALL = 200  # Tables with more rows are not small: nobody reads them one by one
+_MOST_KEPT = 50_000  # A pool is a text that git keeps, and that generators read whole
 
 
 @dataclass(frozen=True)
@@ -69,9 +67,8 @@ def read_held_rows(
 ) -> HeldRows:
     """Keep the rows of the tables that are `named`, and with `small` of all small ones that hold nothing personal.
 
-    What is named like a log is none of those, since it grows. Others that hold rows are left out, unless they are
-    `included`; those that a tool fills always are. Raises `UsageError` for a named table that is not there or holds no
-    rows that can be kept.
+    What is named like a log is none of those. Others that hold rows are left out, unless `included`; those that
+    a tool fills always are. Raises `UsageError` for a named table without rows that can be kept.
     """
     asked = _named(tables, named)
     tools = {table.oid: f"{tool} fills it" for table in tables if (tool := kept_by(table.schema, table.name))}

@@ -17,8 +17,7 @@ from snapseed.scaffold.plan import EntityPlan, ProjectPlan, alias_of
 
 _SETTINGS = (Path(__file__).parent / "settings.toml").read_text(encoding="utf-8")
 _WIDTH = 100
-# Tools that sort imports break those that are longer, unless they are told otherwise.
-_IMPORT_WIDTH = 88
+_IMPORT_WIDTH = 88  # Tools that sort imports break those that are longer, unless they are told otherwise
 STANDARD = {"datetime": ("UTC", "date", "datetime", "timedelta"), "decimal": ("Decimal",)}
 # What code may need from elsewhere, apart from other entities.
 _OURS = ("Rows", "as_decimals", "entity", "exactly", "fan_out", "scale", "spread")
@@ -44,7 +43,6 @@ class Scaffold:
     notes: Mapping[str, tuple[str, ...]]
     remarks: tuple[str, ...]
     next_steps: tuple[str, ...] = ()
-    tables: int = 0
 
 
 def generator_files(plan: ProjectPlan) -> dict[str, str]:
@@ -151,11 +149,10 @@ def _described(plan: EntityPlan, scale: int) -> str:
     if plan.rows is not None:
         if plan.rows.isdecimal():
             return "The same rows at every scale, for others to choose from."
-        share = float(plan.rows.removeprefix("scale(").removesuffix(")"))
         return (
             f"As many rows as in the source at --scale {scale}."
             if scale
-            else f"One row for {1 / share:.0f} of the scale."
+            else f"One row for {1 / float(plan.rows[6:-1]):.0f} of the scale."
         )
     return "As many rows as the scale says."
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache, cached_property
+from itertools import chain
 
 from snapseed.generate.words import words_of
 from snapseed.scaffold.arrange import Arrangement, Place
@@ -20,7 +21,7 @@ from snapseed.scaffold.decide.columns import Proposal, propose, share_of_nulls
 from snapseed.scaffold.decide.sources import ImpossibleError, most_per_parent, sources_of
 from snapseed.scaffold.decide.trial import CandidateRows
 from snapseed.scaffold.draws import DRAWN, NUMBER, quoted
-from snapseed.scaffold.draws_by_statistics import coupled, weights_of
+from snapseed.scaffold.draws_by_statistics import coupled, joint_draws, weights_of
 from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.kept import HeldRows
 from snapseed.scaffold.names import identifier, short_type
@@ -169,6 +170,10 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
             usual = counts[-1] if counts else MOST_PER_PARENT
             most = None if parent is None else most_per_parent(proposal.sources, strides[parent], usual)
             columns = rehearsed(proposal, decide(proposal, answer), refusal)
+            free = columns.draws.keys() - chain.from_iterable(columns.together)
+            joint = joint_draws(arrangement.tables[oid], columns.draws, free)
+            less = columns.sometimes_null - joint.keys()
+            columns = replace(columns, draws={**columns.draws, **joint}, sometimes_null=less)
             if unknown := columns.null.keys() & {*place.key}:
                 raise ImpossibleError(oid, f"snapseed found no values for its key ({', '.join(unknown)})")  # noqa: TRY301
         except ImpossibleError as exc:

@@ -33,17 +33,16 @@ _HOW_TO_FILL = (
     "--keep-rows TABLE keeps the rows of one table",
     "--include-filled generates other rows for all of them",
 )
-# A function in a check may never return.
-_LONGEST_CHECK = "10s"
+_LONGEST_CHECK = "10s"  # A function in a check may never return
 
 
 @dataclass(frozen=True)
 class ScaffoldRequest:
     """A project for the tables of the database at `url`, which may contain `${NAME}`.
 
-    `keep_rows` names tables whose rows are kept as they are, `keep_small` keeps those of all small tables without
-    personal columns. Others that hold rows are left out, unless they are `include_filled`: then rows for them take
-    their shape from PostgreSQL's `statistics`. With a project to `update`, only what it lacks is made.
+    `keep_rows` names tables that keep their rows, with `keep_small` all small ones without personal columns do. Others
+    that hold rows are left out, unless `include_filled`: then rows for them take their shape from PostgreSQL's
+    `statistics`. With a project to `update`, only what it lacks is made.
     """
 
     url: str
@@ -114,8 +113,7 @@ def _new(request: ScaffoldRequest, found: _Found) -> Scaffold:
     copied = [f"{entity.table or entity.name}.{name}" for entity in plan.entities for name in entity.copied]
     remarks = [f"left out: {reason}" for reason in left_out]
     if held.by_others:
-        remarks.append("tables that hold rows are left out, and no load touches them:")
-        remarks += [f"  {option}" for option in _HOW_TO_FILL]
+        remarks += ["tables that hold rows are left out, and no load touches them:", *map("  {}".format, _HOW_TO_FILL)]
     if held.personal:
         remarks.append(f"the pools hold what looks personal: {', '.join(held.personal)}; check before you commit")
     remarks += _about_replaced(request, found)
@@ -130,7 +128,6 @@ def _new(request: ScaffoldRequest, found: _Found) -> Scaffold:
         notes={entity.table or entity.name: entity.notes for entity in plan.entities if entity.notes},
         remarks=tuple(remarks),
         next_steps=(*["export PGPASSWORD=PASSWORD"] * origin.lacks_password, "snapseed generate", "snapseed load"),
-        tables=count,
     )
 
 
@@ -146,6 +143,8 @@ def _about_replaced(request: ScaffoldRequest, found: _Found) -> Iterator[str]:
     others = [table for table in filled if table.oid not in replaced]
     if blocking := [str(table) for table in others if any(key.target in replaced for key in table.foreign_keys)]:
         yield f"a load stops, unless --with-children empties those that refer to them: {', '.join(blocking)}"
+    if hidden := [str(table) for table in filled if any(found.is_hidden for found in table.statistics.values())]:
+        yield f"only their owner may read the extended statistics of these tables: {', '.join(hidden)}; not used"
     if unknown := [str(table) for table in replaced.values() if request.statistics and not table.statistics]:
         yield f"PostgreSQL has no statistics of these tables: {', '.join(unknown)}; ANALYZE them, and repeat this"
 

@@ -44,8 +44,7 @@ class ForeignKey:
 class Check:
     """A condition on `columns`. In the check of a domain, `VALUE` stands for the column.
 
-    If it is that of a `generated` column, the expression is evaluated with the type of that column. `calls`: a function
-    that is not PostgreSQL's own takes part, and may read other tables.
+    That of a `generated` column is evaluated with its type. `calls`: a function of the database's own may read tables.
     """
 
     expression: str

@@ -17,8 +17,7 @@ from snapseed.postgres.facts import ColumnFacts, TableFacts
 from snapseed.snapshot.types import Family, parse_type
 
 _QUERIES = Path(__file__).parent / "queries"
-# The rows of a lookup have weights of their own if they are not more.
-_MOST_WEIGHTS = 120
+_MOST_WEIGHTS = 120  # The rows of a lookup have weights of their own if they are not more
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,7 @@ class ColumnStatistics:
     `distinct` counts its values, `shares` are those of the most common ones, of all rows. These are `common`, `bounds`
     divide all others into equal shares, as text; both are empty if nobody may know them. `sizes` divide arrays by their
     length, `correlation` is with the rows on disk, `until` the end of the day of the newest moment that has passed.
+    `joint` has columns and their common combinations with shares, unless this `is_hidden` from the role.
     """
 
     null_share: float = 0.0
@@ -39,6 +39,8 @@ class ColumnStatistics:
     bounds: tuple[str, ...] = ()
     sizes: tuple[float, ...] = ()
     until: datetime | None = None
+    joint: Sequence[tuple[list[str], list[tuple[list[str | None], float]]]] = ()
+    is_hidden: bool = False
 
     @property
     def all_shares(self) -> tuple[float, ...]:
@@ -48,10 +50,7 @@ class ColumnStatistics:
 
 
 def shares_of_keys(found: ColumnStatistics, keys: Sequence[str]) -> tuple[int, ...]:
-    """How often a foreign key refers to the rows with these keys, in thousandths; empty if it is not known.
-
-    If the values of the source may be known, by these, or at least in their order; if not, the most frequent one first.
-    """
+    """How often a foreign key refers to each of these keys, in thousandths: by value, order, or most frequent first."""
     shares, count = found.all_shares, len(keys)
     if not found.shares or len(shares) > count or count > _MOST_WEIGHTS:
         return ()

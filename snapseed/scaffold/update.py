@@ -30,10 +30,7 @@ def tables_of(entities: Iterable[Entity | EntityPlan], tables: Sequence[Table]) 
 
 
 def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Table], plan: ProjectPlan) -> Scaffold:
-    """Compare the tables of a database with the entities of the project whose generators are in `folder`.
-
-    What is gone from the database comes first among the next steps, since only people can delete it.
-    """
+    """Compare tables with entities whose generators are in `folder`. What only people can delete comes first."""
     own, plans = tables_of(entities, tables), {entity.name: entity for entity in plan.entities}
     planned = {table.oid: plans[name] for name, table in tables_of(plan.entities, tables).items()}
     fresh = [found for oid, found in planned.items() if oid not in {table.oid for table in own.values()}]
@@ -85,9 +82,8 @@ def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Ta
         if missing := [f"{name} {listed}" for name, listed in lists if name not in _names([old])]:
             files["words.py"] = old + "".join(missing) if old else texts["words.py"]
     then = [*["git diff           # read what was added"] * bool(files), "snapseed generate", "snapseed load"]
-    done = "nothing to do: the project has all tables and columns of the database"
     return Scaffold(
-        heading="" if files or gone or remarks else done,
+        heading="" if files or gone or remarks else "nothing to do: the project has what the database has",
         files=files,
         notes={found.name: found.notes for found in fresh if found.notes and f"{found.name}.py" in files},
         remarks=tuple(remarks),

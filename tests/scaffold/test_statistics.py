@@ -12,6 +12,7 @@ from psycopg import sql
 
 from snapseed.scaffold.modules import Scaffold
 from snapseed.scaffold.project import ScaffoldRequest, scaffold_project
+from snapseed.scaffold.schema import read_schema
 from snapseed.scaffold.statistics import ColumnStatistics, shares_of_keys
 from tests.conftest import Connection, Sandbox, new_database
 
@@ -74,6 +75,7 @@ CREATE TABLE parcels (id integer PRIMARY KEY, land char(2) NOT NULL, coin text, 
 INSERT INTO parcels SELECT g, (ARRAY['DE', 'AT', 'US', 'CH'])[1 + g % 4], (ARRAY['EUR', 'EUR', 'USD'])[1 + g % 4],
     g % 4 = 2, CASE WHEN g % 10 < 8 THEN 'sent' ELSE 'new' END, CASE WHEN g % 10 < 8 THEN date '2022-05-05' END
     FROM generate_series(1, 400) g;
+CREATE STATISTICS parcels_joint (mcv) ON land, coin, is_far FROM parcels;
 CREATE TABLE fresh (id integer PRIMARY KEY, checked_at date NOT NULL CHECK (checked_at <= CURRENT_DATE));
 CREATE TABLE visits (id integer PRIMARY KEY); INSERT INTO visits VALUES (1);
 """
@@ -139,6 +141,9 @@ ORDERS = {
 }
 
 PARCELS = {
+    "combinations of the source": "count(DISTINCT (land, coin, is_far)) = 4"
+    " AND bool_and(coin IS NOT DISTINCT FROM CASE land WHEN 'US' THEN 'USD' WHEN 'CH' THEN NULL ELSE 'EUR' END)",
+    "as often": "avg((land = 'US' AND is_far)::int) BETWEEN 0.18 AND 0.32",
     "what a check ties together too": "avg((state = 'sent')::int) BETWEEN 0.7 AND 0.9",
 }
 
@@ -160,8 +165,18 @@ def test_children_are_as_many_and_look_as_in_the_source(shop: Shop, fact: str) -
 
 @pytest.mark.parametrize("fact", PARCELS)
 def test_columns_that_go_together_do_so_as_in_the_source(shop: Shop, fact: str) -> None:
-    """If a check says so."""
+    """By extended statistics or by a check, and as often."""
     assert shop.is_true(PARCELS[fact], "parcels")
+
+
+def test_extended_statistics_that_a_role_may_not_read_are_told(shop: Shop) -> None:
+    """PostgreSQL shows them to the owner of the table alone."""
+    with shop.connection.transaction(force_rollback=True):
+        shop.connection.execute("CREATE ROLE reader; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+        shop.connection.execute("SET LOCAL ROLE reader")
+        tables = {table.name: table.statistics for table in read_schema(shop.connection)}
+    assert tables["parcels"]["land"].is_hidden
+    assert not tables["orders"]["size"].is_hidden
 
 
 def test_no_personal_value_is_written(shop: Shop) -> None:

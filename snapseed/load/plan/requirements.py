@@ -111,8 +111,7 @@ def _require_parents(prepared: Prepared) -> None:
     ]
     if missing:
         others = ", ".join(dict.fromkeys(key.references_name for _, key in missing))
-        known = {found.oid for found in facts.values()}
-        is_known = all(key.targets & known for _, key in missing)
+        is_known = all(any(found.oid in key.targets for found in facts.values()) for _, key in missing)
         raise UsageError(
             "these rows refer to rows of entities that are not part of this load",
             where=", ".join(dict.fromkeys(table for table, _ in missing)),
