@@ -44,6 +44,8 @@ SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.rel
  WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname !~ '^pg_'
    AND n.nspname NOT IN ('information_schema', 'snapseed')
    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
+   -- A partitioned table without partitions cannot hold a row.
+   AND (c.relkind = 'r' OR EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid))
  ORDER BY 1, 2
 """
 

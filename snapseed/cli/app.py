@@ -80,7 +80,11 @@ def _mistake(exc: Exception, message: str) -> UsageError:
     """An error of click's about the arguments, with the command or the option that was probably meant."""
     # Without a command, click's message is the help, which is shown anyway.
     message = "Missing command" if message.startswith("Usage: ") else message.partition(" (Possible options")[0]
-    summary, _, guess = message.replace("valid int range", "whole number").partition(". Did you mean ")
+    summary, _, guess = (
+        message.replace("valid int range", "whole number")
+        .replace("valid float range", "number")
+        .partition(". Did you mean ")
+    )
     meant = suggestion(getattr(exc, "option_name", ""), getattr(exc, "possibilities", None) or ())
     # It quotes arguments, and one of them may be a URL.
     return UsageError(redacted(summary), next_step=meant or (f"did you mean {guess}" if guess else None))
@@ -238,10 +242,8 @@ def load(
         raise typer.Exit(1)
 
 
-app.command()(verification.verify)
-app.command()(differences.diff)
-app.command()(verification.ci)
-app.command()(verification.doctor)
+for command in (verification.verify, differences.diff, verification.ci, verification.doctor):
+    app.command()(command)
 
 
 @app.command()
@@ -318,14 +320,10 @@ def report(
         typer.launch(path.resolve().as_uri())
 
 
-app.command()(stores.push)
-app.command()(stores.pull)
-app.command()(stores.prune)
-app.command()(databases.reset)
-app.command()(databases.save)
-app.command()(databases.states)
-app.command()(embeddings.worker)
-app.command()(embeddings.search)
+for command in (stores.push, stores.pull, stores.prune, databases.reset, databases.save, databases.states):
+    app.command()(command)
+for command in (embeddings.worker, embeddings.search):
+    app.command()(command)
 
 # What `main` runs. Made on import: processes forked after that, as the tests fork theirs, save its 30 ms.
 COMMAND = typer.main.get_command(app)

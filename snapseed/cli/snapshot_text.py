@@ -32,6 +32,10 @@ def _headline(manifest: Manifest) -> str:
     return f"snapshot {manifest.name}: {counts}, {source}"
 
 
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files"
+
+
 def _entities(manifest: Manifest) -> list[str]:
     rows = [
         [
@@ -64,8 +68,8 @@ def copied(report: CopyReport) -> Iterator[str]:
     """What was copied, and what was there already."""
     yield f"from     {report.source}"
     yield f"to       {report.target}"
-    yield f"copied   {report.copied_files:,} files, {size(report.copied_bytes)}"
-    yield f"skipped  {report.skipped_files:,} files, {size(report.skipped_bytes)}: there already"
+    yield f"copied   {_files(report.copied_files)}, {size(report.copied_bytes)}"
+    yield f"skipped  {_files(report.skipped_files)}, {size(report.skipped_bytes)}: there already"
     yield _headline(report.manifest)
     yield from wrapped(f"identity {report.manifest.identity}")
 
@@ -74,10 +78,10 @@ def pruned(report: PruneReport) -> Iterator[str]:
     """What was removed, or would be."""
     yield from (f"{size(count):>10}  {name}" for name, count in report.removed.items())
     verb = "would remove" if report.dry_run else "removed"
-    total = f"{len(report.removed):,} files, {size(sum(report.removed.values()))}" if report.removed else "nothing"
+    total = f"{_files(len(report.removed))}, {size(sum(report.removed.values()))}" if report.removed else "nothing"
     yield f"{verb} {total} in {report.place}"
     if report.left:
-        yield f"left {report.left:,} files: one is newer than --older-than, so somebody may be writing"
+        yield f"left {_files(report.left)}: one is newer than --older-than, so somebody may be writing"
 
 
 def captured(report: CaptureReport, *, quiet: bool = False) -> Iterator[str]:

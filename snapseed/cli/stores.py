@@ -60,9 +60,10 @@ def _sides(call: Call, store: str | None, folder: Path | None) -> tuple[Store, S
         raise UsageError(
             "a copy needs a folder and an object store",
             where=f"environment {environment.name!r}",
-            observed=f"{near} and {far}",
+            observed=str(near) if far == near else f"{near} and {far}",
             expected="--folder and --store, or `snapshots` in [snapseed] for the folder and in"
             f" [environments.{environment.name}] for the store",
+            next_step=f"add --store s3://BUCKET/PREFIX{'' if isinstance(near.place, Path) else ' and --folder DIR'}",
         )
     return near, far
 

@@ -123,6 +123,7 @@ class _Crew:
         self._dying_since = math.inf
 
     def run(self, stopping: Callable[[], bool]) -> None:
+        """Keep as many workers running as asked for, until `stopping` or a failure that is no worker's own."""
         failure: SnapseedError | None = None
         try:
             for _ in range(self._options.concurrency):
@@ -168,6 +169,7 @@ class _Crew:
         return None
 
     def _ended(self, pipe: Pipe) -> SnapseedError | None:
+        """Replace a worker that died. Returns the failure once workers have only died for too long."""
         process = self._members.pop(pipe)
         pipe.close()
         process.join()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
-from snapseed.config.settings import decoded
+from snapseed.config.settings import decoded, suggestion
 from snapseed.errors import ConfigurationError, GeneratorError
 from snapseed.generate.entity import Entity
 from snapseed.snapshot.types import TYPE_NAMES, Family
@@ -67,18 +67,17 @@ class SchemaRules:
             )
         for column, kind in entity.columns.items():
             scalar = kind.element or kind
-            is_new = scalar.family is Family.TEXT_FORM and not (scalar.base in TYPE_NAMES or scalar.base in self.words)
+            known = scalar.family is not Family.TEXT_FORM or scalar.base in TYPE_NAMES or scalar.base in self.words
             # A name in quotes, or with a schema, is the application's own.
-            if is_new and scalar.base.isidentifier():
-                similar = difflib.get_close_matches(scalar.base, TYPE_NAMES, n=1, cutoff=0.85)
-                if similar or table:
-                    raise GeneratorError(
-                        "the type of a column is not known",
-                        where=f"{where}{column!r}",
-                        observed=kind.name,
-                        expected="a type of PostgreSQL, or one that the schema file names",
-                        next_step=f"did you mean {similar[0]!r}?" if similar else None,
-                    )
+            is_new = not known and scalar.base.isidentifier()
+            if is_new and (table or difflib.get_close_matches(scalar.base, TYPE_NAMES, n=1, cutoff=0.85)):
+                raise GeneratorError(
+                    "the type of a column is not known",
+                    where=f"{where}{column!r}",
+                    observed=kind.name,
+                    expected="a type of PostgreSQL, or one that the schema file names",
+                    next_step=suggestion(scalar.base, TYPE_NAMES),
+                )
             rule = table.get(column, ColumnRule())
             if rule.generated:
                 raise GeneratorError(

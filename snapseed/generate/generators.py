@@ -80,10 +80,12 @@ def _import(folder: Path, path: Path) -> ModuleType:
     except BaseException as exc:
         if isinstance(exc, GeneratorError) or is_from_outside(exc):
             raise
+        # Its own text would name the file and the line again, and not show the line.
+        said = f"{exc.msg}: {(exc.text or '').strip()}" if isinstance(exc, SyntaxError) else exc
         raise GeneratorError(
             f"the generator module {path.name} cannot be imported",
             where=where_it_failed(exc, folder),
-            observed=f"{type(exc).__name__}: {exc}",
+            observed=f"{type(exc).__name__}: {said}",
         ) from exc
 
 

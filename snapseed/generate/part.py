@@ -106,6 +106,7 @@ def make_part(task: PartTask, told: Told = lambda _: None) -> PartResult:
 
 
 def _made(task: PartTask, told: Told) -> PartResult:
+    """Make a part slice by slice, so that memory does not grow with it. A failure leaves no file."""
     maker = _Maker(task)
     writers = {
         entity.name: PartWriter(

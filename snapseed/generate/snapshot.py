@@ -104,7 +104,9 @@ def _sized(project: Project, request: Request, listener: Listener) -> Iterator[N
     expected = None
     if len(Tasks(project, request, FolderStaging(project.folder))) >= _MANY_PARTS:
         expected, free = estimate(project, request), shutil.disk_usage(disk).free
-        text = f"about to generate {expected.parts:,} parts, {expected.rows:,} rows and {size(expected.bytes)}"
+        # An estimate from a few rows is good for two digits.
+        rows = round(expected.rows, 2 - len(str(expected.rows)))
+        text = f"about to generate {expected.parts:,} parts, about {rows:,} rows and {size(expected.bytes)}"
         listener(Note(f"{text}; {size(free)} are free" if folder else text))
     try:
         if folder and expected and expected.bytes > free:

@@ -72,7 +72,10 @@ def find_schema(project: Project, snapshot: Snapshot) -> Schema | None:
         return None if file is None else Schema(str(file), decoded(file.read_bytes()))
     except (OSError, ValueError) as exc:
         reason = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
-        raise ConfigurationError("the schema file cannot be read", where=str(file), observed=reason) from exc
+        fix = "check `schema` in snapseed.toml"
+        raise ConfigurationError(
+            "the schema file cannot be read", where=str(file), observed=reason, next_step=fix
+        ) from exc
 
 
 def apply_schema(connection: Session, schema: Schema) -> list[str]:

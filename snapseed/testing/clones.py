@@ -256,6 +256,7 @@ class Clones:
         return self.server.next_clone()
 
     def _work(self) -> None:
+        """The thread: make, renew and drop clones until it is closed. Its failures only cost speed."""
         try:
             with suppress(SnapseedError, psycopg.Error), another_connection(self.server) as server:
                 while self._step(server):

@@ -31,36 +31,23 @@ from snapseed.testing.template import (
     hold_template,
     strategy_for,
 )
-from snapseed.testing.turn import TEMPLATING, Turn, taking_turns
+from snapseed.testing.turn import TEMPLATING, Turn, TurnReport, taking_turns
 
 # The fingerprint of what this role may not read.
 UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True)
-class ResetReport:
+class ResetReport(TurnReport):
     """What was done: the snapshot was `loaded` and a template made of it, or the database replaced by a copy of one.
 
-    `ended` names the sessions of others that were ended. `cleared` has the names of unused databases that were dropped,
-    `dropped` the tables outside the snapshot that are gone, `phases` the seconds of each phase.
+    `dropped` has the tables outside the snapshot that are gone.
     """
 
-    environment: str
-    target: str
-    source: str
     manifest: Manifest
-    server: str
     template: str
     loaded: bool
-    ended: list[str]
-    cleared: list[str]
     dropped: tuple[TableName, ...]
-    phases: dict[str, float]
-
-    @property
-    def seconds(self) -> float:
-        """All phases together."""
-        return sum(self.phases.values())
 
     @property
     def sessions(self) -> int:
@@ -130,19 +117,8 @@ def reset_environment(
                 if fresh:
                     server.drop(database.template)
                 template, ended = _template_of(server, database, manifest)
-        return ResetReport(
-            environment=environment.name,
-            target=turn.target.described,
-            source=turn.target.source,
-            manifest=manifest,
-            server=database.identity.server,
-            template=template.name,
-            loaded=loaded,
-            ended=ended,
-            cleared=cleared,
-            dropped=dropped,
-            phases=turn.phases,
-        )
+        told = vars(turn.told(database.identity, ended, cleared))
+        return ResetReport(**told, manifest=manifest, template=template.name, loaded=loaded, dropped=dropped)
 
 
 def _look_at(turn: Turn, manifest: Manifest) -> _Database:

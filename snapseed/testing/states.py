@@ -22,35 +22,19 @@ from snapseed.servers.targets import resolve_target
 from snapseed.testing.replace import Replacing, keep_copy, replace_database, require_replaceable
 from snapseed.testing.server import Server, StateMark, opened_server, state_name
 from snapseed.testing.template import drop_unused, strategy_for
-from snapseed.testing.turn import taking_turns
+from snapseed.testing.turn import TurnReport, taking_turns
 
 # Completion is no good to anybody after a longer wait.
 _AT_ONCE_SECONDS = 2
 
 
 @dataclass(frozen=True)
-class StateReport:
-    """What was `done`: the `state` was "saved", or the database "reset" to it.
+class StateReport(TurnReport):
+    """What was `done`: the `state` was "saved", or the database "reset" to it. `replaced` had the state's name."""
 
-    `replaced` is the state that had its name. `ended` names the sessions of others that were ended, `cleared` has the
-    names of unused databases that were dropped, `phases` the seconds of each phase.
-    """
-
-    environment: str
-    target: str
-    source: str
-    server: str
     done: str
     state: StateMark
     replaced: StateMark | None
-    ended: list[str]
-    cleared: list[str]
-    phases: dict[str, float]
-
-    @property
-    def seconds(self) -> float:
-        """All phases together."""
-        return sum(self.phases.values())
 
 
 @dataclass(frozen=True)
@@ -95,8 +79,7 @@ def save_state(
         with turn.step("copying the database"):
             place = state_name(server.identity.role, database, name)
             ended = keep_copy(server, state, place, connection.backend_pid, turn.tell)
-        where = (environment.name, turn.target.described, turn.target.source, identity.server)
-        return StateReport(*where, "saved", state, replaced, ended, cleared, turn.phases)
+        return StateReport(**vars(turn.told(identity, ended, cleared)), done="saved", state=state, replaced=replaced)
 
 
 def reset_to_state(
@@ -126,8 +109,7 @@ def reset_to_state(
             place = state_name(server.identity.role, database, name)
             own = connection.backend_pid
             ended = replace_database(server, database, place, state.strategy, own, turn.tell)
-        where = (environment.name, turn.target.described, turn.target.source, identity.server)
-        return StateReport(*where, "reset", state, None, ended, cleared, turn.phases)
+        return StateReport(**vars(turn.told(identity, ended, cleared)), done="reset", state=state, replaced=None)
 
 
 def list_states(project: Project, environment: Environment) -> SavedStates:

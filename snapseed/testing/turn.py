@@ -25,6 +25,28 @@ TEMPLATING = "making the template"
 
 
 @dataclass(frozen=True)
+class TurnReport:
+    """What a turn did with a database, and where.
+
+    `ended` names the sessions of others that were ended, `cleared` has the names of unused databases that were dropped,
+    `phases` the seconds of each phase.
+    """
+
+    environment: str
+    target: str
+    source: str
+    server: str
+    ended: list[str]
+    cleared: list[str]
+    phases: dict[str, float]
+
+    @property
+    def seconds(self) -> float:
+        """All phases together."""
+        return sum(self.phases.values())
+
+
+@dataclass(frozen=True)
 class Turn:
     """No other reset or save works on this database meanwhile. The listener `tell` also records the run's events."""
 
@@ -35,10 +57,11 @@ class Turn:
     tell: Listener
     _events: Sequence[Event]
 
-    @property
-    def phases(self) -> dict[str, float]:
-        """The seconds of each phase so far."""
-        return phase_seconds(self._events)
+    def told(self, identity: Identity, ended: list[str], cleared: list[str]) -> TurnReport:
+        """What every report of a turn says, so far."""
+        server, target = identity.server, self.target
+        phases = phase_seconds(self._events)
+        return TurnReport(self.environment.name, target.described, target.source, server, ended, cleared, phases)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

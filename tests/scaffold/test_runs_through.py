@@ -125,6 +125,15 @@ CASES = {
         "CREATE TABLE t (id serial PRIMARY KEY, a int NOT NULL, b int NOT NULL, CHECK (a <> b))",
         "SELECT count(DISTINCT a) > 5, count(DISTINCT b) > 5 FROM t",
     ),
+    "references to unique columns and to generated ones": Case(
+        """CREATE TABLE c (id serial PRIMARY KEY, slug text NOT NULL UNIQUE, org uuid NOT NULL, UNIQUE (org, slug),
+        double int GENERATED ALWAYS AS (id * 2) STORED UNIQUE);
+        CREATE TABLE d (slug text NOT NULL REFERENCES c (slug), n int, x int REFERENCES c (double),
+        PRIMARY KEY (slug, n));
+        CREATE TABLE e (id serial PRIMARY KEY, org uuid NOT NULL, slug text NOT NULL,
+        FOREIGN KEY (org, slug) REFERENCES c (org, slug)); CREATE TABLE f (c text PRIMARY KEY REFERENCES c (slug))""",
+        "SELECT count(*) > 40, (SELECT count(*) > 40 FROM e), (SELECT count(*) = 40 FROM f), count(x) = 0 FROM d",
+    ),
     "numbers that are so far apart": Case(
         """CREATE TABLE t (id serial PRIMARY KEY, a int NOT NULL, b int NOT NULL, low int NOT NULL, high int NOT NULL,
         x numeric(8, 2) NOT NULL, y numeric(8, 2) NOT NULL, s smallint NOT NULL, e smallint CHECK (e <= 100),

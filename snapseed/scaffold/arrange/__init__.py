@@ -103,10 +103,7 @@ class Numbering:
 
 
 def numbering_of(table: Table, conditions: Conditions, name: str, *, in_key: bool) -> Numbering | None:
-    """How a column that is no reference tells the rows of a parent apart; None if it cannot.
-
-    Integers count them, labels take turns; in a key, texts and moments count as well.
-    """
+    """How a column that is no reference tells the rows of a parent apart; in a key, texts and moments do too."""
     column, limits, kind = table.column(name), conditions.limits[name], table.kind(name)
     room, is_ordered = conditions.room[name], name in conditions.ordered
     labels = tuple(column.labels) or tuple(value for value in limits.allowed or () if isinstance(value, str))

@@ -198,10 +198,7 @@ def _lookup(draft: Arrangement, oid: int, needed: frozenset[int], above: frozens
 
 
 def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[str, ...], bool]:
-    """The columns that identify the rows of a table, and whether they leave one row for each parent at most.
-
-    Empty if there are none.
-    """
+    """The columns that identify the rows of a table, if any, and whether each parent has one row at most."""
     table, parent = draft.tables[oid], draft.parents.get(oid)
     kinds = {column.name: _kind_in_key(table, column.name) for column in table.columns if not column.labels}
     possible = [name for name, kind in kinds.items() if kind and kind.family in {Family.UUID, *_ASCENDING}]
@@ -227,7 +224,10 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
             if (referred,) == draft.places[parent.target].key and name in possible:
                 return (name,), True
     free = [column.name for column in table.columns if not column.identity]
-    return first(alone) or first(free, dependent), False
+    # With unique texts or numbers of their parents, rows are in the order of these.
+    one_each = parent is not None and table.are_unique(parent.columns)
+    alone = [name for name in alone if not one_each or table.kind(name).family is not Family.UUID]
+    return first(alone) or first(free, dependent), one_each
 
 
 def _own_key(table: Table, possible: Collection[str], dependent: frozenset[str]) -> tuple[str, ...]:
@@ -255,10 +255,7 @@ def _kind_in_key(table: Table, name: str) -> ColumnType | None:
 
 
 def _joint_key(draft: Arrangement, table: Table, parent: ForeignKey) -> tuple[str, ...]:
-    """The primary key of a table if it is its parent's key and more: that first, then the column that differs.
-
-    Without a primary key, another unique index. Empty if no column can differ.
-    """
+    """The primary key, or else a unique index, if it is the parent's key and more: that first, then what differs."""
     own = {referred: name for name, referred in parent.pairs}
     above = draft.places[parent.target].key
     if set(own) != set(above) or table.are_unique(parent.columns):

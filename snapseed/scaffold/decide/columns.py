@@ -92,7 +92,7 @@ def propose(sources: Sources, since: str | None) -> Proposal:
             kind=table.kind(name),
             limits=orders.limits[name],
             is_unique=name in sources.unique,
-            is_key=place.key[0] == name and place.has_own_key,
+            is_key=(place.key[0] == name and place.has_own_key) or name in sources.ascending,
             is_lookup=place.is_lookup,
             table=table.name,
             default=sources.conditions.defaults.get(name),

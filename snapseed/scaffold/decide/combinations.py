@@ -66,8 +66,8 @@ def rows_meeting(
             fitting = tuple(
                 row for row in rows if not any(tuple(row[place] for place in places) in bad for places, bad in unfit)
             )
-            found = max(found, fitting, key=lambda rows: max(map(_filled, rows), default=-1))
-            if left <= 0 or max(map(_filled, found), default=-1) == len(names):
+            found = max(found, fitting, key=_filled)
+            if left <= 0 or _filled(found) == len(names):
                 return _few(options, found)
     return _few(options, found)
 
@@ -90,8 +90,8 @@ def _unfit(
     }
 
 
-def _filled(row: Row) -> int:
-    return sum(state != NULL for state in row)
+def _filled(rows: Sequence[Row]) -> int:
+    return max((len(row) - row.count(NULL) for row in rows), default=-1)
 
 
 def _few(options: Mapping[str, Options], rows: tuple[Row, ...]) -> tuple[Row, ...]:

@@ -59,7 +59,9 @@ class References:
         if key.target not in arrangement.ancestors(self.oid):
             key = arrangement.origin(key)
         target = key.target
-        if target not in arrangement.tables or self.oid in arrangement.ancestors(target):
+        columns = arrangement.tables[target].columns if target in arrangement.tables else ()
+        unknown = not columns or {column.name for column in columns if column.generated} & {*key.target_columns}
+        if unknown or self.oid in arrangement.ancestors(target):
             return KeySource()
         if target == self.oid:
             return self._to_itself(key)

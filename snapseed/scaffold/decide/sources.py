@@ -47,7 +47,7 @@ class Sources:
     `foreign` has the code of columns of foreign keys, `sometimes_null` are those of them that are NULL now and then,
     and `null` says why a column gets no value from us. The values of `unique` columns must each come once; those of
     `by_position` columns differ within a parent, and take turns among labels if there are any. `nullable` columns may
-    be NULL. The rules `met` hold whatever is drawn.
+    be NULL. The rules `met` hold whatever is drawn. Values of `ascending` columns are keys of other tables.
     """
 
     table: Table
@@ -63,6 +63,7 @@ class Sources:
     among: str | None
     nullable: frozenset[str]
     met: frozenset[Rule] = frozenset()
+    ascending: frozenset[str] = frozenset()
 
 
 def sources_of(arrangement: Arrangement, oid: int) -> Sources:
@@ -103,6 +104,11 @@ def sources_of(arrangement: Arrangement, oid: int) -> Sources:
         among=next((source.among for source in chosen.values() if source.among), None),
         nullable=nullable,
         met=frozenset(filter(references.met, conditions.rules)),
+        ascending=frozenset(
+            key.target_columns[0]
+            for other, key in arrangement.parents.items()
+            if key.target == oid and arrangement.places[other].key == key.columns
+        ),
     )
 
 
@@ -131,7 +137,7 @@ def leave(table: Table, name: str, why: str) -> dict[str, str]:
 def _left_to_the_database(references: References) -> dict[str, str]:
     table, place = references.table, references.place
     if table.partitions == ():
-        raise ImpossibleError(table.oid, "it has no partitions")
+        raise ImpossibleError(table.oid, "it has no partitions, so no row has a place in it")
     null: dict[str, str] = {}
     for column in table.columns:
         if column.generated:
