@@ -20,5 +20,5 @@ SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
  WHERE c.relkind IN ('r', 'p', 'f', 'S') AND NOT c.relispartition AND c.relpersistence <> 't'
    AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'snapseed')
    -- Left by a parallel load that was killed.
-   AND coalesce(NOT starts_with(obj_description(n.oid, 'pg_namespace'), 'snapseed staging '), true)
+   AND coalesce(obj_description(n.oid, 'pg_namespace') !~ '^snapseed staging [0-9a-f]{64}$', true)
  ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"

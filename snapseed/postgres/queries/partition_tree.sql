@@ -31,7 +31,7 @@ SELECT format('DROP TABLE IF EXISTS %%I.t%%s', format('snapseed_%%s', %(oid)s::o
            THEN 'it is published, and subscribers would not get the rows'
          WHEN EXISTS (SELECT FROM pg_namespace WHERE (nspname = format('snapseed_%%s', %(oid)s::oid)
                        OR starts_with(nspname, format('snapseed_%%s_', %(oid)s::oid))) AND NOT (pg_has_role(nspowner, 'USAGE')
-                            AND coalesce(starts_with(obj_description(oid, 'pg_namespace'), 'snapseed staging '), false)))
+                            AND coalesce(obj_description(oid, 'pg_namespace') ~ '^snapseed staging [0-9a-f]{64}$', false)))
            THEN 'another role has a schema of the name that staging tables need'
        END AS obstacle
   FROM own

@@ -3,7 +3,7 @@
 WITH others AS (
   SELECT oid, nspname FROM pg_namespace
    WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'snapseed')
-     AND coalesce(NOT starts_with(obj_description(oid, 'pg_namespace'), 'snapseed staging '), true)
+     AND coalesce(obj_description(oid, 'pg_namespace') !~ '^snapseed staging [0-9a-f]{64}$', true)
 )
 SELECT format('GRANT USAGE ON SCHEMA %I TO %I;', n.nspname, current_user) AS fix
   FROM others n

@@ -178,11 +178,13 @@ def test_staging_tables_of_other_rows_are_dropped(shapes: Shapes) -> None:
     assert str(stage) in notes(heard)
     assert shapes.execute(STAGES) == []
     shapes.execute(
-        "CREATE SCHEMA snapseed_1 CREATE TABLE parts (); COMMENT ON SCHEMA snapseed_1 IS 'snapseed staging 1'"
+        f"CREATE SCHEMA snapseed_1 CREATE TABLE parts (); COMMENT ON SCHEMA snapseed_1 IS 'snapseed staging {'1' * 64}';"
+        "CREATE SCHEMA snapseed_2; COMMENT ON SCHEMA snapseed_2 IS 'snapseed staging area';"
+        f"CREATE SCHEMA staging; COMMENT ON SCHEMA staging IS 'snapseed staging {'1' * 64}'"
     )
-    shapes.execute("CREATE SCHEMA snapseed_2")
     shapes.load(agrees=True)
     assert shapes.execute(STAGES) == [("snapseed_2",)]
+    assert shapes.execute("SELECT nspname FROM pg_namespace WHERE nspname = 'staging'")
 
 
 # What is wrong with one part of the rows, and what the message names.

@@ -9,7 +9,7 @@ WITH RECURSIVE beneath AS (
    WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
      AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'snapseed')
      -- Left by a parallel load that was killed.
-     AND coalesce(NOT starts_with(obj_description(n.oid, 'pg_namespace'), 'snapseed staging '), true)
+     AND coalesce(obj_description(n.oid, 'pg_namespace') !~ '^snapseed staging [0-9a-f]{64}$', true)
      AND has_schema_privilege(n.oid, 'USAGE')
      AND NOT EXISTS (SELECT FROM pg_depend d
                       WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
