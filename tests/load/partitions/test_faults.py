@@ -177,10 +177,11 @@ def test_staging_tables_of_other_rows_are_dropped(shapes: Shapes) -> None:
     load(shapes.folder, shapes.url, heard.append)
     assert str(stage) in notes(heard)
     assert shapes.execute(STAGES) == []
+    mark = f"snapseed staging {'1' * 64}"
     shapes.execute(
-        f"CREATE SCHEMA snapseed_1 CREATE TABLE parts (); COMMENT ON SCHEMA snapseed_1 IS 'snapseed staging {'1' * 64}';"
+        f"CREATE SCHEMA snapseed_1 CREATE TABLE parts (); COMMENT ON SCHEMA snapseed_1 IS '{mark}';"
         "CREATE SCHEMA snapseed_2; COMMENT ON SCHEMA snapseed_2 IS 'snapseed staging area';"
-        f"CREATE SCHEMA staging; COMMENT ON SCHEMA staging IS 'snapseed staging {'1' * 64}'"
+        f"CREATE SCHEMA staging; COMMENT ON SCHEMA staging IS '{mark}'"
     )
     shapes.load(agrees=True)
     assert shapes.execute(STAGES) == [("snapseed_2",)]
