@@ -82,7 +82,7 @@ def diff(
                 "--repair makes the database of one environment equal to its snapshot, or writes a script that does",
                 observed=", ".join(wrong),
                 expected="one environment; --only to choose entities; --dry-run or --script FILE",
-                next_step=" ".join(filter(None, ["snapseed diff", left, "--repair"])),
+                next_step=call.of(left).again("diff", "--repair", only=only),
             )
         _repair(call.of(left), only, dry_run=dry_run, script=script)
         return
@@ -108,20 +108,24 @@ def diff(
         lines = list(_summary(report) if summary else as_text(report))
         is_database = right is None and ".." not in (left or "")
         if is_database and not all(entity.agrees for entity in report.entities):
-            lines.append(f"next: snapseed diff {call.of(left).environment.name} --repair --dry-run")
+            lines.append(f"next: {call.of(left).again('diff', '--repair', '--dry-run', only=only)}")
         elif is_database and not report.entities:
-            lines.append(f"next: snapseed load {call.of(left).environment.name}")
+            lines.append(f"next: {call.of(left).again('load', only=only)}")
         call.show(lines, document(report))
     raise typer.Exit(0 if report.agrees else 1)
 
 
 def _repair(call: Call, only: list[str] | None, *, dry_run: bool, script: Path | None) -> None:
     from snapseed.diff.repair import RepairRequest, repair_snapshot
+    from snapseed.servers.targets import EMBEDDED
 
     request = RepairRequest(entity_names(only), dry_run=dry_run, script=script, consent=call.options.yes)
     with Meter(quiet=call.options.quiet) as meter:
         report = repair_snapshot(call.project, call.environment, request, meter)
-    call.show(as_repaired(report), document(report))
+    by_psql = ["-X", "-f", str(script)]
+    is_own = call.options.database in {None, EMBEDDED}
+    step = call.again("db psql", *by_psql) if is_own else shlex.join(["psql", *by_psql, report.load.target])
+    call.show(as_repaired(report, step), document(report))
     raise typer.Exit(1 if dry_run and report.rows else 0)
 
 
@@ -174,8 +178,8 @@ def as_text(report: DiffReport) -> Iterator[str]:
             yield f"  … {entity.hidden:,} more"
 
 
-def as_repaired(report: RepairReport) -> Iterator[str]:
-    """What a repair has changed, or would change."""
+def as_repaired(report: RepairReport, step: str) -> Iterator[str]:
+    """What a repair has changed, or would change; `step` runs its script."""
     yield from wrapped(f"target   {report.load.target} ({report.load.source})", " " * 9)
     counts = [[each.entity, each.deleted, each.updated, each.inserted] for each in report.entities]
     if report.load.schema_created:
@@ -188,7 +192,7 @@ def as_repaired(report: RepairReport) -> Iterator[str]:
         yield "dry run: nothing was changed"
     elif report.script:
         yield "nothing was changed"
-        yield f"next: snapseed db psql {report.load.environment} -X -f {shlex.quote(str(report.script))}"
+        yield f"next: {step}"
     else:
         rows = "1 row" if report.rows == 1 else f"{report.rows:,} rows"
         yield f"repaired {rows} in {report.load.seconds:.2f} s, verified before the commit"

@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterable, Iterator
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from inspect import Parameter, Signature
@@ -25,6 +26,7 @@ from snapseed.config import Environment, Project, find_project
 from snapseed.config.settings import unknown_variables
 from snapseed.errors import SnapseedError, UsageError, extra
 from snapseed.events import Listener
+from snapseed.redaction import redacted
 
 if TYPE_CHECKING:
     from snapseed.cluster.executor import ClusterExecutor
@@ -239,6 +241,15 @@ class Call:
     def of(self, environment: str | None) -> Call:
         """The same call for another environment; None is the default one."""
         return replace(self, options=replace(self.options, environment=environment))
+
+    def again(self, command: str, *arguments: str, only: Sequence[str] | None = ()) -> str:
+        """The line that runs another command in the same place: it repeats the options that say where."""
+        given = self.options
+        where = {"--only": ",".join(only or ()), "--project": given.project, "--env-file": given.env_file}
+        where |= {"--database": given.database, "--snapshot": None if command == "db psql" else given.snapshot}
+        options = [part for name, value in where.items() if value for part in (name, redacted(str(value)))]
+        environment = given.environment or self.project.default_environment
+        return shlex.join(["snapseed", *command.split(), environment, *arguments, *options])
 
     def with_second(self, argument: str | None) -> tuple[Call, str | None]:
         """The call, and the argument after its environment. A single one that names no environment is that argument."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from snapseed.cli.documents import one_line
@@ -137,6 +137,8 @@ def _copied(name: str, copy: EntityLoad | EntityMetrics) -> list[object]:
 
 def _plan(plan: LoadPlan) -> Iterator[str]:
     """The load plan, with a reason for each choice."""
+    from snapseed.postgres.partitions import by_table
+
     for number, step in enumerate(plan.tables, 1):
         entity = step.entity
         yield f"{number}. {entity.name} -> {step.table}: {entity.rows:,} rows, {size(entity.bytes)}"
@@ -146,8 +148,8 @@ def _plan(plan: LoadPlan) -> Iterator[str]:
         yield from _reasons(child.reasons)
     for setting in plan.settings:
         yield from wrapped(f"setting {setting.name} = {setting.value}: {setting.reason}")
-    for stage in plan.stages:
-        yield from wrapped(f"left by a load that did not finish, and taken over or dropped: {stage}")
+    for stages in by_table(plan.stages):
+        yield from wrapped(f"left by a load that did not finish, and taken over or dropped: {stages}")
     for view in plan.restoration.unfilled:
         yield f"materialized view {view}: filled at the end"
 
@@ -170,8 +172,8 @@ def status(states: Sequence[EnvironmentStatus]) -> Iterator[str]:
                 indent,
             )
         yield from wrapped(f"{indent}{item.target}", indent)
-        for stage in item.unfinished:
-            yield from wrapped(f"{indent}left by a load that did not finish, for the next one: {stage}", indent)
+        for stages in item.unfinished:
+            yield from wrapped(f"{indent}left by a load that did not finish, for the next one: {stages}", indent)
 
 
 def reset(report: ResetReport, *, quiet: bool = False) -> Iterator[str]:
@@ -210,7 +212,7 @@ def _ended_and_cleared(report: ResetReport | StateReport) -> Iterator[str]:
         yield f"cleared  {len(report.cleared)} databases that are no longer needed"
 
 
-def verified(report: VerifyReport, *, quiet: bool = False) -> Iterator[str]:
+def verified(report: VerifyReport, again: Callable[..., str], *, quiet: bool = False) -> Iterator[str]:
     """What was compared, and everything that differs: `quiet` leaves only what differs, and the result."""
     if report.target and not quiet:
         yield from _target(report)
@@ -232,9 +234,9 @@ def verified(report: VerifyReport, *, quiet: bool = False) -> Iterator[str]:
     if not report.agrees:
         yield "NOT verified: see the findings"
         if report.tables:
-            yield f"next: snapseed {'doctor' if report.entities else 'load'} {report.environment}"
+            yield f"next: {again('doctor', only=()) if report.entities else again('load')}"
         if not all(entity.agrees for entity in report.entities):
-            yield f"next: snapseed diff {report.environment} --summary"
+            yield f"next: {again('diff', '--summary')}"
     elif report.target:
         yield "verified: the files and the database match the manifest"
     elif report.file_check == "rows":
@@ -269,7 +271,7 @@ def doctor(requirements: Sequence[Requirement]) -> Iterator[str]:
             yield from paragraphs(f"{item.name}: {item.error}")
 
 
-def ci(report: CiReport) -> Iterator[str]:
+def ci(report: CiReport, again: Callable[..., str]) -> Iterator[str]:
     """Where it ran, findings, and two tables: entities, and where the time went."""
     metrics = report.metrics
     if report.target:
@@ -279,7 +281,7 @@ def ci(report: CiReport) -> Iterator[str]:
     if report.manifest:
         yield _snapshot(report.manifest)
     if report.verify and not report.verify.agrees:
-        yield from verified(report.verify)
+        yield from verified(report.verify, again)
     yield from _findings(report.slowdowns)
     results = {entity.entity: entity.agrees for entity in report.verify.entities} if report.verify else {}
     entities = [[*cells, _AGREES[results.get(str(cells[0]))]] for cells in entity_cells(report)]

@@ -45,10 +45,9 @@ def verify(
         report = verify_snapshot(call.project, environment, offline=offline, files=files, only=names, listener=meter)
     name, checks = f"verify {environment.name}", verify_checks(report)
     folder = environment.snapshots.folder_of(environment.snapshot)
+    lines = text.verified(report, partial(call.again, only=names), quiet=call.options.quiet)
     lost = console.failures(
-        lambda: _show_checks(
-            call, name, checks, folder, text.verified(report, quiet=call.options.quiet), document(report)
-        ),
+        lambda: _show_checks(call, name, checks, folder, lines, document(report)),
         lambda: console.append_named("GITHUB_STEP_SUMMARY", formats.summary(name, checks)),
     )
     _exit(0 if report.agrees else 1, lost)
@@ -122,7 +121,7 @@ def ci(
     )
     lost = console.failures(
         *(partial(console.write_file, path, render) for path, render in files if path is not None),
-        lambda: _show_checks(call, name, checks, folder, text.ci(report), contents),
+        lambda: _show_checks(call, name, checks, folder, text.ci(report, call.again), contents),
         lambda: console.append_named("GITHUB_STEP_SUMMARY", formats.summary(name, checks, report)),
         lambda: _set_github_outputs(call, report),
     )

@@ -163,7 +163,8 @@ def failed(exc: SnapseedError | KeyboardInterrupt, report: LoadReport, *, only: 
     elif state == _FOREIGN_KEY_VIOLATION and report.plan.mode is Mode.REPAIR:
         error.next_step = "rows of tables outside the snapshot refer to rows that it does not have: delete those first"
     elif state and state.startswith(_INTEGRITY) and report.manifest.capture is UNSET and not error.next_step:
-        error.next_step = f"change the draw, or the constraint; then `snapseed generate {report.environment}` again"
+        missing = "insert the rows that these refer to; or " * (state == _FOREIGN_KEY_VIOLATION)
+        error.next_step = f"{missing}change the draw or the constraint, then `snapseed generate {report.environment}`"
     error.summary += f"; {report.outcome}"
     error.report = report
     return error

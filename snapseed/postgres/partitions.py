@@ -7,6 +7,7 @@ collide with it. Everything is frozen and read once. PostgreSQL 14 to 18.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -94,8 +95,15 @@ class StageFacts:
     is_ours: bool
     is_used: bool
 
-    def __str__(self) -> str:
-        return f"schema {self.schema} with staging tables of {self.table or 'a table that is gone'}"
+
+def by_table(stages: Iterable[StageFacts]) -> tuple[str, ...]:
+    """What is there, in a line for each table."""
+    schemas: dict[str | None, list[str]] = {}
+    for stage in stages:
+        schemas.setdefault(stage.table, []).append(stage.schema)
+    return tuple(
+        f"staging tables of {table or 'tables that are gone'} in {', '.join(names)}" for table, names in schemas.items()
+    )
 
 
 def read_stages(connection: Connection) -> tuple[StageFacts, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ from snapseed.capture.request import CaptureRequest
 from snapseed.capture.snapshot import capture_snapshot
 from snapseed.diff.repair import RepairRequest, repair_snapshot
 from snapseed.errors import LoadError, RefusedError, SchemaError, SnapseedError, UsageError, VerificationError
+from snapseed.redaction import redacted
 from snapseed.servers.postgres import EmbeddedPostgres
 from tests.conftest import PROJECTS, Sandbox, copied, new_database
 from tests.examples import FRESH
@@ -253,7 +255,13 @@ def test_a_script_fails_where_rows_have_changed_since(loaded: Sandbox, tmp_path:
     with loaded.connect() as connection:
         before = contents(connection)
         assert loaded.run("diff", "--repair", "--dry-run").returncode == 1
-        assert loaded.run("diff", "--repair", "--script", script).returncode == 0
+        written = loaded.run("diff", "--repair", "--script", script, "--database", loaded.url)
+        assert written.stdout.endswith(f"next: {shlex.join(['psql', '-X', '-f', script, redacted(loaded.url)])}\n")
+        # What is next is for the same database.
+        differs = loaded.run("verify", "--only", "notes", "--database", loaded.url, SNAPSEED_DATABASE="embedded").stdout
+        _, *following = shlex.split(differs.splitlines()[-1].removeprefix("next: "))
+        assert following[:4] == ["diff", "dev", "--summary", "--only"]
+        assert loaded.run(*following, SNAPSEED_DATABASE="embedded").returncode == written.returncode + 1 == 1
         for taken in (Path(script), tmp_path / "none" / "x"):
             with pytest.raises(UsageError):
                 repair_snapshot(loaded.project, loaded.environment(), RepairRequest(script=taken))

@@ -58,12 +58,13 @@ def choose_ways(load: TableSet) -> dict[str, Way]:
             locks -= needed
         ways[entity.name] = None, (f"filled over one connection: {obstacle}",)
     wanted = max((parallel.connections for parallel, _ in ways.values() if parallel), default=1)
+    fewer = f", not {prepared.connections}: no table has more shares of rows" * (wanted < prepared.connections)
     if (server := prepared.server) and wanted > (most := max(1, server.connection_room)):
         raise UsageError(
             "the server has no room for so many connections",
             where=f"database {server.database}, role {server.role}",
             observed=f"room for {server.connection_room} more",
-            expected=f"{wanted} to fill partitions over",
+            expected=f"{wanted} to fill partitions over{fewer}",
             next_step=f"use --connections {most}, or raise max_connections on the server",
         )
     return ways
@@ -71,10 +72,9 @@ def choose_ways(load: TableSet) -> dict[str, Way]:
 
 def _in_parallel(entity: EntityRecord, facts: TableFacts, tree: TreeFacts, connections: int) -> Way:
     """Each partition gets its rows by its bounds if there is one for each connection, or else from the server."""
-    shares = shares_by_bounds(entity, tree) if len(tree.partitions) >= connections else None
-    routed = shares is None
-    if shares is None:
-        shares = shares_by_size(entity, -(-entity.rows // (connections * _SHARES_EACH)))
+    by_bounds = shares_by_bounds(entity, tree) if len(tree.partitions) >= connections else None
+    routed = by_bounds is None
+    shares = by_bounds or shares_by_size(entity, -(-entity.rows // (connections * _SHARES_EACH)))
     connections = min(connections, max(len(shares), len(tree.partitions)))
     how = "the server finds the partition of each row" if routed else "each partition gets its rows by its bounds"
     reasons = (
