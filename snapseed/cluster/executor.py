@@ -180,6 +180,8 @@ class ClusterExecutor(Executor):
         some = [self._ended.popleft() for _ in range(min(len(self._ended), _FETCHED))]
         if len(some) == _FETCHED:
             self._changed.set()
+        # Those of tasks that were given up are out no longer.
+        some = [result for result in dict.fromkeys(some) if result in self._out]
         ended = [result for result in some if self._out[result][1].status in _ENDED]
         self._ended.extend(set(some).difference(ended))
         try:

@@ -27,7 +27,7 @@ def test_a_large_snapshot_says_its_size_first(tmp_path: Path) -> None:
     folder = write_project(tmp_path / "project", MODULE).folder
     large = generate(folder, "--scale", "900")
     assert large.returncode == 0, large.stderr
-    assert "9 parts, 900 rows and " in large.stderr.splitlines()[0]
+    assert "9 parts, about 900 rows and " in large.stderr.splitlines()[0]
     assert " 0.0 " not in large.stderr
     assert generate(folder, "--scale", "300").stderr == ""
     quiet = generate(folder, "--scale", "900", "--quiet")

@@ -154,8 +154,8 @@ def test_it_loads_into_the_database_that_it_is_given(
     assert rows(database) == 25
     assert (below / "$HOME.xml").exists()
     (comment,) = thread.comments
-    assert "a table on the left" in str(comment["body"])
-    assert "a table on the left" in action.runner.summary
+    assert "only on the left" in str(comment["body"])
+    assert "only on the left" in action.runner.summary
     subprocess.run([*git, "checkout", "--quiet", "HEAD~1"], check=True)
     said, _ = action.runner.run(SCRIPTS["action.yml: Comment the differences"], exit_code=2)
     assert "fetch-depth" in said
