@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shlex
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -122,9 +123,11 @@ def _write_for_database(folder: Path, made: Scaffold, project: Project | None) -
 
 
 def _require_committed(folder: Path, names: Sequence[str]) -> None:
-    """Raise `RefusedError` if files have changes that git does not have. Outside of a repository nobody can tell."""
+    """Raise `RefusedError` if files have changes that git does not have. Without git or a repository, nobody knows."""
     from snapseed.snapshot.store_git import git
 
+    if shutil.which("git") is None:
+        return
     if changed := git(folder, "status", "--porcelain", "--", *names).stdout.decode(errors="replace"):
         told = ", ".join(line[3:] for line in changed.splitlines())
         advice = "commit them first, so that git diff shows what is added"

@@ -30,7 +30,7 @@ from snapseed.scaffold.expressions import (
 from snapseed.scaffold.schema import Check, Table
 from snapseed.snapshot.types import Family
 
-_FEW_VALUES = 10_000
+_FEW_VALUES = 9_999
 _MOST_VALUES = 20
 # A column with so many digits has room for anything.
 _MANY_DIGITS = 20
@@ -119,7 +119,7 @@ class Conditions:
     """All conditions on the rows of a table, with the limits of each column, and the defaults that are constants.
 
     `listed` are all values of a column in ascending order, empty if these are not few; `room` is how many different
-    values it can have: as they are drawn, its texts differ in digits.
+    values it can have: as they are drawn, its texts are numbers from 1.
     """
 
     rules: tuple[Rule, ...]
@@ -205,7 +205,7 @@ def _room(column: ColumnFacts, limits: Limits) -> float:
     lengths = [int(digits[1])] if digits else []
     lengths += [limits.max_length] if limits.max_length is not None else []
     lengths += [int(found[1]) for found in map(_REPEATED.fullmatch, limits.patterns) if found]
-    return float(10 ** min([*lengths, _MANY_DIGITS]))
+    return float(10 ** min([*lengths, _MANY_DIGITS]) - 1)
 
 
 def avoiding(condition: str) -> tuple[Rule, ...]:

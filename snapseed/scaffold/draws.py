@@ -134,9 +134,8 @@ def choice(wanted: Wanted, options: tuple[object, ...], draw: str = "") -> Draw:
     """One of some values. A list of `WORDS` is written by its name. Columns of one `draw` take the same place."""
     listed = next((name for name, words in WORDS.items() if words == options), None)
     shown = listed or "[" + ", ".join(map(literal, options)) + "]"
-    return Draw(
-        f"{wanted.rows}.choice({quoted(draw or wanted.name)}, {shown})", tuple(dict.fromkeys(options)), is_whole=True
-    )
+    code = f"{wanted.rows}.choice({quoted(draw or wanted.name)}, {shown})"
+    return Draw(code, tuple(dict.fromkeys(options)), is_whole=True)
 
 
 def constant(value: object) -> Draw:
@@ -180,8 +179,7 @@ def text_draws(wanted: Wanted) -> Iterator[Draw]:
         if wanted.limits.min_length:
             plain.append(_numbered(wanted.limits.min_length))
         plain += map(constant, _ANY)
-        yield from plain
-        yield from (cut_to(draw, wanted.length) for draw in plain)
+        yield from (*plain, *(cut_to(draw, wanted.length) for draw in plain))
 
 
 def _by_name(wanted: Wanted) -> Iterator[Draw]:
@@ -348,6 +346,5 @@ def texts_matching(pattern: str, length: int | None = None) -> tuple[str, ...]:
             found = [text for text in drawn if re.search(pattern, text)]
     except (re.error, KeyError, OverflowError, FutureWarning):
         return ()
-    if exact := [text for text in found if len(text) == length]:
-        found = exact
-    return tuple(sorted(sorted(found, key=lambda text: (len(text), text))[:_MATCHES]))
+    exact = [text for text in found if len(text) == length]
+    return tuple(sorted(sorted(exact or found, key=lambda text: (len(text), text))[:_MATCHES]))

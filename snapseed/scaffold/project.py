@@ -111,6 +111,7 @@ def _new(request: ScaffoldRequest, found: _Found) -> Scaffold:
             next_step="; ".join(_HOW_TO_FILL) if held.by_others else "make the tables first: migrate the application",
         )
     copied = [f"{entity.table or entity.name}.{name}" for entity in plan.entities for name in entity.copied]
+    copied += [f"all of {entity.table or entity.name}" for entity in plan.entities if entity.pool]
     remarks = [f"left out: {reason}" for reason in left_out]
     if held.by_others:
         remarks += ["tables that hold rows are left out, and no load touches them:", *map("  {}".format, _HOW_TO_FILL)]

@@ -83,6 +83,7 @@ def test_small_means_few_rows_and_nothing_personal(filled: str) -> None:
     pools = {path for path in made.files if path.startswith("generators/pools/")}
     assert pools == {"generators/pools/kinds.csv", "generators/pools/numbered.csv"}
     text = "\n".join(made.remarks)
+    assert "values taken from the source: all of kinds, all of numbered" in text
     for table in ("many", "staff", "of_staff", "loose", "signed", "audit_log"):
         assert f"left out: {table}: it holds" in text
     named = scaffold_project(ScaffoldRequest(filled, ["public.staff", "of_staff", "many"]))

@@ -172,6 +172,17 @@ CASES = {
         "CREATE TABLE t (id serial PRIMARY KEY, a timestamp(3) NOT NULL UNIQUE, b timestamptz(0) NOT NULL UNIQUE)",
         "SELECT count(DISTINCT a) = 40, count(DISTINCT b) = 40 FROM t",
     ),
+    "references to a unique column beside the key": Case(
+        """CREATE TABLE app (id text PRIMARY KEY, client text NOT NULL UNIQUE); CREATE TABLE api (id serial PRIMARY KEY,
+        address text NOT NULL UNIQUE); CREATE TABLE allowed (id serial PRIMARY KEY, api text NOT NULL
+        REFERENCES api (address), client text NOT NULL REFERENCES app (client), UNIQUE (client, api))""",
+        "SELECT count(*) = 40, (SELECT count(*) = 40 FROM api), (SELECT count(*) > 40 FROM allowed) FROM app",
+    ),
+    "few numbers unique beside what may be NULL": Case(
+        """CREATE TABLE t (id int PRIMARY KEY, parent int REFERENCES t, level smallint NOT NULL
+        CHECK (level BETWEEN 0 AND 3), UNIQUE (parent, level))""",
+        "SELECT count(*) = 40, count(DISTINCT level) > 2 FROM t",
+    ),
     "references of two columns": Case(
         """CREATE TABLE pair (a int, b int, t text, PRIMARY KEY (a, b)); CREATE TABLE kid (id int PRIMARY KEY,
         a int NOT NULL, b int NOT NULL, FOREIGN KEY (a, b) REFERENCES pair);

@@ -76,6 +76,8 @@ INSERT INTO parcels SELECT g, (ARRAY['DE', 'AT', 'US', 'CH'])[1 + g % 4], (ARRAY
     g % 4 = 2, CASE WHEN g % 10 < 8 THEN 'sent' ELSE 'new' END, CASE WHEN g % 10 < 8 THEN date '2022-05-05' END
     FROM generate_series(1, 400) g;
 CREATE STATISTICS parcels_joint (mcv) ON land, coin, is_far FROM parcels;
+CREATE TABLE hexes (code char(3) PRIMARY KEY);
+INSERT INTO hexes SELECT lpad(to_hex(g), 3, '0') FROM generate_series(1, 1000) g;
 CREATE TABLE fresh (id integer PRIMARY KEY, checked_at date NOT NULL CHECK (checked_at <= CURRENT_DATE));
 CREATE TABLE visits (id integer PRIMARY KEY); INSERT INTO visits VALUES (1);
 """
@@ -106,7 +108,7 @@ def shop(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop
         ]:
             add = sql.SQL("ALTER TABLE secrets ADD {} {} DEFAULT {}")
             connection.execute(add.format(sql.Identifier(name), sql.SQL(kind), value))
-        connection.execute("ANALYZE customers, orders, odd, secrets, parcels")
+        connection.execute("ANALYZE customers, orders, odd, secrets, parcels, hexes")
         plain = scaffold_project(ScaffoldRequest(url, include_filled=True, statistics=False))
         made = scaffold_project(ScaffoldRequest(url, include_filled=True))
         project = Sandbox(tmp_path_factory.mktemp("shop"), "")
@@ -199,6 +201,11 @@ def test_now_is_the_day_after_the_newest_moment_that_has_passed(shop: Shop) -> N
     assert re.findall("now = .*Z", shop.made.files["snapseed.toml"]) == ["now = 2023-02-12T00:00:00Z"]
     assert "now = 2026-01-01T00:00:00Z" in shop.plain.files["snapseed.toml"]
     assert shop.is_true("bool_and(checked_at BETWEEN '2020-02-12' AND '2023-02-12')", "fresh")
+
+
+def test_a_key_has_room_for_all_rows_of_a_lookup(shop: Shop) -> None:
+    """Where keys of the source have letters, numbers of as many digits are fewer."""
+    assert shop.is_true("count(*) = 999 AND max(code) = '999'", "hexes")
 
 
 def test_a_column_that_cannot_be_shaped_keeps_its_usual_draw(shop: Shop) -> None:

@@ -126,6 +126,9 @@ def test_an_update_writes_in_place_and_tells_the_rest(connection: Connection, da
     assert "\nCITIES = [" in words.read_text()
     for missing in ("roles", "hard", "column customers.line path"):
         assert f"not in the project: {missing}" in told.output
+    connection.execute("ALTER TABLE customers ADD mood text")
+    without_git = CliRunner().invoke(app, ["init", str(tmp_path), *url, "--update"], env={"PATH": ""})
+    assert without_git.exit_code == 0, without_git.output
 
 
 def imports_of(text: str) -> list[str]:

@@ -113,8 +113,7 @@ def looks_personal(table: str, names: Iterable[str], base: str, *, is_enum: bool
     """
     if base in _TYPES:
         return f"by its type, {base}", _TYPES[base]
-    words = [f"_{words_of(name)}_" for name in names]
-    words = [name for name in words if not re.search(_NAMES["harmless"], name)]
+    words = _words(names)
     patterns = _NAMES["number"] if base in NUMBERS else _NAMES["moment"] if base in MOMENTS else []
     if _may_have_texts(base, is_enum=is_enum):
         patterns = _NAMES["text"]
@@ -130,8 +129,14 @@ def may_be_personal(table: str, names: Collection[str], base: str, *, is_enum: b
     if looks_personal(table, names, base, is_enum=is_enum) is not None:
         return True
     patterns = [_NAMES["secrets"]] * (has_texts or base in NUMBERS) + [_NAMES["roles"]] * has_texts
-    words = [name for name in (f"_{words_of(name)}_" for name in names) if not re.search(_NAMES["harmless"], name)]
-    return any(re.search(pattern, name) for pattern in patterns for name in words)
+    return any(re.search(pattern, name) for pattern in patterns for name in _words(names))
+
+
+def _words(names: Iterable[str]) -> list[str]:
+    """Names as the patterns have them, also without numbers after their words: `surname2` is a surname."""
+    spelled = [f"_{words_of(name)}_" for name in names]
+    plain = [re.sub(r"_?[0-9]+(?=_)", "", name) for name in spelled]
+    return [name for name in (*spelled, *plain) if not re.search(_NAMES["harmless"], name)]
 
 
 def by_name_or_type(column: MaskableColumn) -> tuple[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
@@ -39,6 +40,7 @@ def arrange(
     `single` are tables whose key must not have several columns, and why; those that are `kept` are lookups.
     """
     needed: frozenset[int] = frozenset()
+    keys: Mapping[int, tuple[str, ...]] = {}
     while True:
         left_out = _with_dependents(tables, excluded)
         present = {oid: table for oid, table in tables.items() if oid not in left_out}
@@ -46,8 +48,8 @@ def arrange(
         parents = parents_of(present, conditions, lookups)
         draft = Arrangement(present, conditions, parents, lookups, left_out, {}, kept)
         for oid in sorted(present, key=lambda oid: len(ancestors_of(parents, oid))):
-            is_joint = oid not in single
-            key, one_each = (kept[oid].key, False) if oid in kept else _key_of(draft, oid, may_be_joint=is_joint)
+            given = kept[oid].key if oid in kept else keys.get(oid, ())
+            key, one_each = (given, False) if given else _key_of(draft, oid, may_be_joint=oid not in single)
             if not key:
                 own = ", ".join(present[oid].primary_key)
                 why = f"snapseed found no way to make its key ({own}) unique" if own else _NO_KEY
@@ -56,16 +58,23 @@ def arrange(
             name = _entity_name(present[oid], {place.name for place in draft.places.values()})
             draft = replace(draft, places={**draft.places, oid: Place(name, key, parents.get(oid), one_each)})
         else:
-            # Root entities that others choose from, and whose keys `rows.reference()` cannot give, become lookups.
-            more = {
-                key.target
+            # Root entities that others choose from, and whose keys `rows.reference()` cannot give, have the key that
+            # all of these ask for, or become lookups.
+            asked = [
+                key
                 for oid in present
                 for key in draft.foreign_keys(oid)
-                if key.target not in {oid, *draft.ancestors(oid), *lookups, *parents} and not draft.is_referable(key)
-            }
+                if key.target not in {oid, *draft.ancestors(oid), *lookups, *parents}
+            ]
+            more = {key.target for key in asked if not draft.is_referable(key)}
             if not more:
                 return replace(draft, places=_with_sizes(draft, needed))
-            needed |= more
+            keyed = {key.target: replace(draft.places[key.target], key=key.target_columns) for key in asked}
+            unfit = {
+                key.target for key in asked if not replace(draft, places={**draft.places, **keyed}).is_referable(key)
+            }
+            keys = {**keys, **{oid: keyed[oid].key for oid in more - unfit}}
+            needed |= more & unfit
 
 
 def _entity_name(table: Table, taken: Collection[str]) -> str:
@@ -97,11 +106,7 @@ def _lookups(
     referred = {key.target for table in tables.values() for key in table.foreign_keys if key.target != table.oid}
     found = set(known)
     for oid, table in tables.items():
-        room = conditions[oid].room
-        alone = [table.column(index[0]) for index in _whole(table) if len(index) == 1]
-        has_no_room = any(
-            room[column.name] <= _NO_ROOM and (column.not_null or conditions[oid].on(column.name)) for column in alone
-        )
+        has_no_room = _room(table, conditions[oid]) <= _NO_ROOM
         is_small = len([column for column in table.columns if not column.generated]) <= _SMALL_COLUMNS
         refers = any(key.target != oid for key in table.foreign_keys)
         if has_no_room or (oid in referred and not refers and is_small and suggests("lookup", table.name)):
@@ -114,6 +119,13 @@ def _lookups(
 def _whole(table: Table) -> list[tuple[str, ...]]:
     """The unique indexes that are about all rows, the shortest first."""
     return sorted((index for index in table.unique if index not in table.unique_where), key=len)
+
+
+def _room(table: Table, conditions: Conditions) -> float:
+    """How many rows the columns that are unique, each by itself, leave room for."""
+    alone = [table.column(index[0]) for index in _whole(table) if len(index) == 1]
+    names = [column.name for column in alone if column.not_null or conditions.on(column.name)]
+    return min((conditions.room[name] for name in names), default=math.inf)
 
 
 def _combined(table: Table, conditions: Conditions, lookups: Collection[int]) -> tuple[str, ...]:
@@ -182,7 +194,8 @@ def _lookup(draft: Arrangement, oid: int, needed: frozenset[int], above: frozens
     known = table.rows if table.rows and table.rows <= _MOST_LOOKUP_ROWS else None
     columns = _combined(table, draft.conditions[oid], draft.lookups - above)
     if not columns:
-        return replace(place, rows=known or (_NEEDED_LOOKUP_ROWS if oid in needed else _LOOKUP_ROWS))
+        rows = known or (_NEEDED_LOOKUP_ROWS if oid in needed else _LOOKUP_ROWS)
+        return replace(place, rows=int(min(rows, _room(table, draft.conditions[oid]))))
     targets = {name: key.target for key in table.foreign_keys for name in key.columns}
     counts = [
         _lookup(draft, targets[name], needed, above).rows or 1

@@ -25,10 +25,10 @@ _UNIQUE_FIRST = {
     **dict.fromkeys([Family.NUMERIC, Family.DOUBLE, Family.REAL], 6),
     Family.BYTEA: 7,
 }
-# Columns with fewer different values are made unique last.
-_SHORT = 10**6
+# Columns with fewer different values are made unique last; with too few not at all, unless a lookup has no more rows.
+_SHORT, _TOO_FEW = 10**6 - 1, 99
 # Keys with room for fewer are short: few rows for each parent leave room for some root rows, otherwise for many.
-_ROOMY, _MOST_SMALL, _ROOTS, _MANY_ROOTS = 10**8, 6, 100, 10_000
+_ROOMY, _MOST_SMALL, _ROOTS, _MANY_ROOTS = 10**8 - 1, 6, 100, 10_000
 
 
 class ImpossibleError(Exception):
@@ -279,8 +279,14 @@ class _Uniqueness:
         """How early a column is made unique; None if it has too few values."""
         column, kind = self.references.table.column(name), self.references.table.kind(name)
         conditions, base = self.references.conditions, kind.base.rpartition(".")[2]
-        is_narrow = column.labels or conditions.limits[name].allowed is not None
-        if is_narrow or kind.is_array or not (kind.family in _UNIQUE_FIRST or base in {"numeric", *UNIQUE_TYPES}):
+        is_listed = column.labels or conditions.limits[name].allowed is not None
+        has_no_room = conditions.room[name] < (self.references.place.rows or _TOO_FEW)
+        if (
+            is_listed
+            or has_no_room
+            or kind.is_array
+            or not (kind.family in _UNIQUE_FIRST or base in {"numeric", *UNIQUE_TYPES})
+        ):
             return None
         is_short = conditions.room[name] < _SHORT
         return _UNIQUE_FIRST.get(kind.family, len(_UNIQUE_FIRST)) + is_short * len(Family)

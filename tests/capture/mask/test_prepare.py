@@ -208,7 +208,8 @@ CREATE TYPE pair AS (a text, b text);
 CREATE DOMAIN pairs AS pair[];
 CREATE TABLE users (id int PRIMARY KEY, "firstName" text, mail varchar(20) UNIQUE, birthday date, phone bigint,
   seen_from inet, note text DEFAULT 'ask bo@x.org', name text, plan text, data jsonb, email_verified text, mood mood,
-  photo bytea, "100%" tsvector, reached contact[], both_of pairs);
+  photo bytea, "100%" tsvector, reached contact[], both_of pairs,
+  surname2 text, last_name_2 text, step2_count int);
 COMMENT ON COLUMN users.plan IS 'as agreed with cy@x.org';
 INSERT INTO users (id, plan, data) SELECT g, 'plan', '{}' FROM generate_series(1, 50) g;
 UPDATE users SET "100%" = to_tsvector('simple', 'ed@x.org');
@@ -217,8 +218,8 @@ UPDATE users SET plan = 'like that of di@x.org' WHERE id = 3;
 UPDATE users SET data = '{"who": "+49 30 1234567"}' WHERE id = 4;
 """
 BY_NAME = [
-    "users.birthday", "users.firstName", "users.mail", "users.name", "users.note", "users.phone", "users.photo",
-    "users.reached", "users.seen_from",
+    "users.birthday", "users.firstName", "users.last_name_2", "users.mail", "users.name", "users.note", "users.phone",
+    "users.photo", "users.reached", "users.seen_from", "users.surname2",
 ]  # fmt: skip
 BY_VALUE = ["users.100%", "users.both_of", "users.data", "users.plan"]
 IN_SCHEMA = """
