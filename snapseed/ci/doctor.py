@@ -13,7 +13,6 @@ from snapseed.generate.generators import load_generators
 from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres.connect import connected
-from snapseed.postgres.partitions import by_table
 from snapseed.servers.targets import resolve_redis, resolve_target
 from snapseed.snapshot.store import place_of, snapshot_of
 from snapseed.verify.files import require_none, verify_files
@@ -86,7 +85,7 @@ def _plan(project: Project, environment: Environment) -> str:
     """A dry run: guards, privileges, tables and columns."""
     report = load_snapshot(project, environment, LoadRequest(dry_run=True))
     created = ", after creating the schema" if report.schema_created else ""
-    unfinished = "".join(f"; left by a load that did not finish: {stages}" for stages in by_table(report.plan.stages))
+    unfinished = "; left by a load that did not finish: ".join(["", *dict.fromkeys(map(str, report.plan.stages))])
     return f"{len(report.plan.tables)} tables, {report.plan.rows:,} rows{created}{unfinished}"
 
 

@@ -155,9 +155,8 @@ def reset(
     environment, consent = call.environment, call.options.yes
     if state is not None:
         if fresh or recreate or call.options.snapshot:
-            raise UsageError(
-                "a state is not made from a snapshot", next_step="leave out --fresh, --recreate and --snapshot"
-            )
+            next_step = "leave out --fresh, --recreate and --snapshot"
+            raise UsageError("a state is not made from a snapshot", next_step=next_step)
         from snapseed.testing.states import reset_to_state
 
         with Meter(quiet=call.options.quiet) as meter:

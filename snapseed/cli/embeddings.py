@@ -99,9 +99,8 @@ def worker(
         for line in index_embeddings(call.project, environment, consent=call.options.yes):
             console.note(line)
     jobs, batches, dead = (int(health.total(name)) for name in ("jobs", "batches", "dead"))
-    (console.note if call.output == "json" else console.write)(
-        f"finished {jobs:,} jobs in {batches:,} batches, {dead:,} of them dead"
-    )
+    say = console.note if call.output == "json" else console.write
+    say(f"finished {jobs:,} jobs in {batches:,} batches, {dead:,} of them dead")
 
 
 @in_project("environment", "database", "snapshot", "results")

@@ -208,11 +208,8 @@ class Call:
         Raises `UsageError` if there is no such environment, `ConfigurationError` if its settings are wrong.
         """
         given = self.options
-        settings = {
-            name: getattr(given, name)
-            for name in ("database", "source", "snapshot", "retries", "timeout", "connections")
-        }
-        environment = self.project.environment(given.environment, settings)
+        names = ("database", "source", "snapshot", "retries", "timeout", "connections")
+        environment = self.project.environment(given.environment, {name: getattr(given, name) for name in names})
         return environment.changed(allow_hosts=(*environment.allow_hosts, *(given.allow_host or ())))
 
     @contextmanager

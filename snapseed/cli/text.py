@@ -110,9 +110,8 @@ def _entity_times(report: LoadReport, *, verbose: bool) -> Iterator[str]:
     if not report.entities:
         return
     if not verbose:
-        yield from table(
-            ["entity", "rows", "time"], [[copy.entity, copy.rows, copy.seconds] for copy in report.entities]
-        )
+        times = [[copy.entity, copy.rows, copy.seconds] for copy in report.entities]
+        yield from table(["entity", "rows", "time"], times)
         return
     header = ["entity", "rows", "sent", "time", "rows/s", "read", "encode", "send", "server"]
     rows = [[*_copied(copy.entity, copy), copy.read, copy.encode, copy.send, copy.server] for copy in report.entities]
@@ -137,8 +136,6 @@ def _copied(name: str, copy: EntityLoad | EntityMetrics) -> list[object]:
 
 def _plan(plan: LoadPlan) -> Iterator[str]:
     """The load plan, with a reason for each choice."""
-    from snapseed.postgres.partitions import by_table
-
     for number, step in enumerate(plan.tables, 1):
         entity = step.entity
         yield f"{number}. {entity.name} -> {step.table}: {entity.rows:,} rows, {size(entity.bytes)}"
@@ -148,7 +145,7 @@ def _plan(plan: LoadPlan) -> Iterator[str]:
         yield from _reasons(child.reasons)
     for setting in plan.settings:
         yield from wrapped(f"setting {setting.name} = {setting.value}: {setting.reason}")
-    for stages in by_table(plan.stages):
+    for stages in dict.fromkeys(map(str, plan.stages)):
         yield from wrapped(f"left by a load that did not finish, and taken over or dropped: {stages}")
     for view in plan.restoration.unfilled:
         yield f"materialized view {view}: filled at the end"
@@ -224,9 +221,8 @@ def verified(report: VerifyReport, again: Callable[..., str], *, quiet: bool = F
         [entity.entity, entity.observed.rows, entity.observed, _AGREES[entity.agrees], entity.seconds]
         for entity in report.entities
     ]
-    if rows and not quiet:
-        yield from table(["entity", "rows", "fingerprint", "manifest", "time"], rows)
     if not quiet:
+        yield from table(["entity", "rows", "fingerprint", "manifest", "time"], rows) if rows else ()
         yield from _not_compared({entity.entity: entity.not_compared for entity in report.entities})
     yield from _findings(
         [*report.files, *report.tables, *(line for entity in report.entities for line in entity.lines())]

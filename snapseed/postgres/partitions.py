@@ -7,7 +7,6 @@ collide with it. Everything is frozen and read once. PostgreSQL 14 to 18.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -95,15 +94,9 @@ class StageFacts:
     is_ours: bool
     is_used: bool
 
-
-def by_table(stages: Iterable[StageFacts]) -> tuple[str, ...]:
-    """What is there, in a line for each table."""
-    schemas: dict[str | None, list[str]] = {}
-    for stage in stages:
-        schemas.setdefault(stage.table, []).append(stage.schema)
-    return tuple(
-        f"staging tables of {table or 'tables that are gone'} in {', '.join(names)}" for table, names in schemas.items()
-    )
+    def __str__(self) -> str:
+        schemas = "_".join(self.schema.split("_")[:2])
+        return f"staging tables of {self.table or 'a table that is gone'} in the schemas {schemas}*"
 
 
 def read_stages(connection: Connection) -> tuple[StageFacts, ...]:

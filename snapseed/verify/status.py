@@ -10,7 +10,7 @@ from snapseed.errors import SnapseedError
 from snapseed.postgres.connect import Target, has_database
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.locks import reading
-from snapseed.postgres.partitions import by_table, read_stages
+from snapseed.postgres.partitions import read_stages
 from snapseed.postgres.provenance import LoadRecord, last_loads, last_states
 from snapseed.servers.account import account_for
 from snapseed.servers.targets import resolve_target
@@ -90,5 +90,5 @@ def _loads(target: Target) -> tuple[tuple[LoadRecord, ...], Mapping[str, str], t
     """The last loads, newest first, by table the identity of the snapshot that it holds, and what did not finish."""
     with reading(target, "reading the record of loads") as connection:
         holding = {table: identity for table, (identity, _) in last_states(connection).items()}
-        unfinished = by_table(stage for stage in read_stages(connection) if not stage.is_used)
+        unfinished = tuple({str(stage): None for stage in read_stages(connection) if not stage.is_used})
         return tuple(last_loads(connection, _LOADS)), holding, unfinished

@@ -32,7 +32,7 @@ from snapseed.postgres.connect import Connection, Session, connected, opened
 from snapseed.postgres.facts import TableName
 from snapseed.postgres.failures import may_pass
 from snapseed.postgres.locks import watching
-from snapseed.postgres.partitions import PartitionFacts, by_table, read_stages
+from snapseed.postgres.partitions import PartitionFacts, read_stages
 from snapseed.postgres.threads import shared_among, shared_elsewhere
 from snapseed.snapshot.hashing import Fingerprint, combined
 
@@ -190,7 +190,8 @@ def _set_up(session: LoadSession, plan: LoadPlan) -> None:
     wanted = {schema: mark for _, tree, mark in trees for schema in tree.schemas}
     stale = [stage for stage in plan.stages if wanted.get(stage.schema) != stage.mark]
     if stale:
-        session.listener(Note(f"dropping what a load that did not finish has left: {'; '.join(by_table(stale))}"))
+        left = ", ".join(dict.fromkeys(map(str, stale)))
+        session.listener(Note(f"dropping what a load that did not finish has left: {left}"))
     if not trees:
         _drop(session.connection, [stage.schema for stage in stale])
         return

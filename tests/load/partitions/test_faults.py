@@ -21,7 +21,6 @@ from snapseed.load.outcome import LoadReport
 from snapseed.load.plan import LoadPlan
 from snapseed.load.request import LoadSettings
 from snapseed.postgres.catalog import every_table
-from snapseed.postgres.partitions import by_table
 from snapseed.scaffold.schema import read_schema
 from snapseed.verify.status import status_of
 from tests.capture.conftest import project_in
@@ -57,7 +56,7 @@ def unfinished(shapes: Shapes) -> tuple[str, ...]:
     """What `snapseed status` and a dry run say that loads have left which did not finish."""
     plan = shapes.load(dry_run=True, consent=True).plan
     found = status_of(shapes.project, shapes.environment()).unfinished
-    assert found == by_table(plan.stages)
+    assert found == tuple(dict.fromkeys(map(str, plan.stages)))
     return found
 
 
@@ -151,7 +150,8 @@ def test_kill_9_leaves_the_old_rows_and_the_next_load_takes_over(
         assert shapes.execute(ROWS) == OLD, phase
         (stage, *_) = stages = [str(name) for (name,) in shapes.execute(STAGES)]
         (said,) = unfinished(shapes)
-        assert all(name in said for name in [*stages, "public.people"])
+        assert all(name in said for name in [f"{stage}*", "public.people"])
+        assert all(name.startswith(stage) for name in stages)
     result = f"TABLE {stage}.parts"
     written = {(done["transaction"],) for _, done in shapes.execute(result) if done["copied"]}  # type: ignore[index]
     heard: list[Event] = []
