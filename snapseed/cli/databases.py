@@ -191,8 +191,7 @@ def save(call: Call, state: Annotated[str | None, typer.Argument(help="A name fo
 def states(
     call: Call,
     delete: Annotated[
-        str | None,
-        typer.Option("--delete", metavar="STATE", help="Delete this state.", autocompletion=state_names),
+        str | None, typer.Option("--delete", metavar="STATE", help="Delete this state.", autocompletion=state_names)
     ] = None,
 ) -> None:
     """Show the saved states of the database, or delete one."""

@@ -135,11 +135,8 @@ def _sides(call: Call, left: str | None, right: str | None) -> tuple[Side, Side]
     if right is None and ".." in (left or ""):
         first, _, last = (left or "").partition("..")
         if last.startswith("."):
-            raise UsageError(
-                "two commits have two dots between them",
-                observed=str(left),
-                next_step=f"snapseed diff {first}..{last.removeprefix('.')}",
-            )
+            step = f"snapseed diff {first}..{last.removeprefix('.')}"
+            raise UsageError("two commits have two dots between them", observed=str(left), next_step=step)
         return commit_side(call.project, first), commit_side(call.project, last or "HEAD")
     if right is None and left and not left.isidentifier() and left not in call.project.environments:
         raise UsageError("without B, A is an environment", observed=left, next_step=f"name B: snapseed diff {left} B")
@@ -147,10 +144,8 @@ def _sides(call: Call, left: str | None, right: str | None) -> tuple[Side, Side]
         environment = call.of(left).environment
         return snapshot_side(environment), database_side(call.project, environment)
     if call.options.database or call.options.snapshot:
-        raise UsageError(
-            "--database and --snapshot are for one environment, not for A and B",
-            next_step="name the database or the snapshot as A or B",
-        )
+        step = "name the database or the snapshot as A or B"
+        raise UsageError("--database and --snapshot are for one environment, not for A and B", next_step=step)
     return find_side(call.project, left), find_side(call.project, right)
 
 
