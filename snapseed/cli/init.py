@@ -251,10 +251,8 @@ def _write_one(path: Path, text: str, *, is_new_text: bool) -> str:
         path.write_text(text, encoding="utf-8")
         return "wrote"
     if is_new_text:
-        partial_file, line_break = (
-            path.with_name(f".{path.name}.partial"),
-            "\r\n" if b"\r\n" in path.read_bytes() else "\n",
-        )
+        partial_file = path.with_name(f".{path.name}.partial")
+        line_break = "\r\n" if b"\r\n" in path.read_bytes() else "\n"
         partial_file.write_text(text, encoding="utf-8", newline=line_break)
         partial_file.replace(path)
         return "added to"
