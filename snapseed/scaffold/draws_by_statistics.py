@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -23,8 +23,8 @@ from snapseed.snapshot.types import INTEGERS, Family
 # Columns of up to so many values, all of them known, choose among these; weights are in thousandths.
 _MOST_OPTIONS, _WEIGHTS = 50, 1_000
 _DIGITS = 4  # The ends of pieces of other distributions have so many digits: long ones are no row's own value
-# Numbers with more digits than this, zeros at the end not counted, are no codes, but perhaps somebody's number.
-_MOST_DIGITS = 6
+_MOST_DIGITS = 6  # Numbers with more, zeros at the end not counted, are no codes, but perhaps somebody's number
+_FEW = 0.01  # A column that would lose more of its values is not drawn together with others
 _LARGEST = 10**18  # More digits than this have no room in 64 bits
 # The coarsest of these of which all moments of a column are multiples is that of its draws; a moment of a long range
 # is rounded to one as well.
@@ -61,7 +61,8 @@ def joint_draws(table: Table, draws: Mapping[str, Draw], names: Iterable[str]) -
     found: dict[str, Draw] = {}
     free = {name for name in names if draws[name].shape and draws[name].is_whole and not draws[name].finish}
     for columns, shares in chain.from_iterable(known.joint for known in table.statistics.values()):
-        chosen = [name for name in columns if name in free - found.keys()]
+        given = {name: set(texts) for name, *texts in zip(columns, *(row for row, _ in shares), strict=True)}
+        chosen = [name for name in columns if name in free - found.keys() and _are_nearly_all(table, name, given[name])]
         known = [{_as_text(value): value for value in draws[name].examples} | {None: None} for name in chosen]
         weights: dict[tuple[str | None, ...], int] = defaultdict(int)
         for row, share in shares:
@@ -72,6 +73,12 @@ def joint_draws(table: Table, draws: Mapping[str, Draw], names: Iterable[str]) -
             code = coupled(chosen, [values[text] for text in column], [*weights.values()])
             found[name] = replace(draws[name], code=code)
     return found
+
+
+def _are_nearly_all(table: Table, name: str, texts: Collection[str | None]) -> bool:
+    """Whether hardly any row has another value than these, as those of rare combinations, which are not known."""
+    known = table.statistics[name]
+    return sum(share for text, share in zip(known.common, known.shares, strict=False) if text not in texts) < _FEW
 
 
 def coupled(names: Iterable[str], values: Sequence[object], weights: Sequence[int]) -> str:

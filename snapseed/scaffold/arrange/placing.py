@@ -70,9 +70,8 @@ def arrange(
             if not more:
                 return replace(draft, places=_with_sizes(draft, needed))
             keyed = {key.target: replace(draft.places[key.target], key=key.target_columns) for key in asked}
-            unfit = {
-                key.target for key in asked if not replace(draft, places={**draft.places, **keyed}).is_referable(key)
-            }
+            other = replace(draft, places={**draft.places, **keyed})
+            unfit = {key.target for key in asked if not other.is_referable(key)}
             keys = {**keys, **{oid: keyed[oid].key for oid in more - unfit}}
             needed |= more & unfit
 
