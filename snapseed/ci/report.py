@@ -202,12 +202,9 @@ def read_baseline(path: Path) -> Baseline:
             expected="a report of `snapseed ci --report FILE`",
         ) from exc
     if baseline.format != FORMAT or baseline.outcome != "passed":
-        raise UsageError(
-            "the baseline cannot be compared with",
-            where=str(path),
-            observed=f"format {baseline.format}, outcome {baseline.outcome!r}",
-            expected=f"format {FORMAT}, of a run that passed",
-        )
+        observed = f"format {baseline.format}, outcome {baseline.outcome!r}"
+        expected = f"format {FORMAT}, of a run that passed"
+        raise UsageError("the baseline cannot be compared with", where=str(path), observed=observed, expected=expected)
     return baseline
 
 

@@ -198,12 +198,9 @@ def _require_no_project(folder: Path) -> None:
     if settings.is_file() and b"[tool.snapseed" in settings.read_bytes():
         present.append("pyproject.toml with [tool.snapseed]")
     if present:
-        raise UsageError(
-            "the folder already contains a project; nothing was written",
-            where=str(folder.resolve()),
-            observed=", ".join(present),
-            next_step="choose another folder: snapseed init DIR",
-        )
+        found, step = ", ".join(present), "choose another folder: snapseed init DIR"
+        summary = "the folder already contains a project; nothing was written"
+        raise UsageError(summary, where=str(folder.resolve()), observed=found, next_step=step)
 
 
 def _files(name: str) -> dict[str, str]:
