@@ -47,8 +47,7 @@ from snapseed.testing.template import (
 
 # `pg_get_sequence_data` came with this version.
 _SEQUENCES_SINCE = 18
-# Of a millisecond each, at a session that ends.
-_LOOKS = 1000
+_LOOKS = 1000  # Of a millisecond each, at a session that ends.
 
 
 @dataclass(frozen=True)
