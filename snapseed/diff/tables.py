@@ -69,7 +69,8 @@ class SnapshotTable:
 
     def total(self, ranges: Sequence[KeyRange]) -> Fingerprint:
         """The fingerprint of the rows of ranges whose bounds are first keys of chunks, as the manifest has it."""
-        return combined(self.record.chunks[number].digest() for number in self._numbers(ranges))
+        chunks = self.record.chunks
+        return combined(chunks[number].digest() for number in self._numbers(ranges))
 
     def bounds(self) -> list[FirstKey]:
         """Where its chunks begin."""
@@ -77,9 +78,9 @@ class SnapshotTable:
 
     def sums(self, bounds: Sequence[FirstKey], among: KeyRange) -> dict[int, Fingerprint]:
         """The fingerprints within a range, by the ranges that begin at these bounds; all are first keys of chunks."""
-        places = {key: number for number, key in enumerate(bounds)}
+        places, chunks = {key: number for number, key in enumerate(bounds)}, self.record.chunks
         found, number = dict[int, Fingerprint](), -1
-        for chunk in (self.record.chunks[at] for at in self._numbers([among])):
+        for chunk in (chunks[at] for at in self._numbers([among])):
             number = places.get(chunk.first_key, number)
             found[number] = found.get(number, EMPTY) + chunk.digest()
         return found
