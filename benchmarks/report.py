@@ -147,8 +147,8 @@ _WEAK = """\
   turns. If both share two cores with the servers and other programs, they cannot be twice as fast.
 - **Queues of single jobs.** RQ and the loop around `BRPOP` pay for each text what a snapseed worker pays for each
   batch: the round trips, a COMMIT, and the overhead of calling polars and NumPy. A slow model would hide most of that.
-- **These numbers.** They come from one machine, usually a small virtual one on a shared host. The server is local,
-  behind a Unix socket; over a network, bandwidth sets the limit. The file for the lower bound is in the system's cache.
+- **These numbers.** They come from one machine, usually a small virtual one on a shared host. The server is on it,
+  reached over a Unix socket; over a network, bandwidth sets the limit. The file for the lower bound is in the cache.
   Nothing here was measured with a database larger than memory.
 """
 

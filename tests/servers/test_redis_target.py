@@ -199,9 +199,11 @@ def test_a_server_elsewhere_has_to_be_allowed(shop: Sandbox, url: str) -> None:
     "url", ["redis://localhost/0", "redis://[::1]:7/0", "redis://127.0.0.9/0", "unix:///run/redis.sock"]
 )
 def test_a_server_of_this_machine_is_allowed(shop: Sandbox, url: str) -> None:
-    """Whatever its name or address."""
+    """Whatever its name or address. One that is not would raise `RefusedError`."""
     environment = shop.environment(redis=url)
-    require_redis_allowed(resolve_redis(shop.project, environment), environment, consent=False)
+    target = resolve_redis(shop.project, environment)
+    require_redis_allowed(target, environment, consent=False)
+    assert target.host in {"", "localhost", "::1", "127.0.0.9"}
 
 
 def test_a_name_that_looks_like_production_needs_two_consents(shop: Sandbox) -> None:
