@@ -65,10 +65,10 @@ class Draws(NumberDraws):
         In a root entity that grows, these are the earlier rows; the very first row has none, and gets null. All are
         equally likely, or with an `exponent` the first ones the most popular, as in `zipf`. With `distinct`, siblings
         get different keys, in ascending order, as tables that join two others need; `among` in the fan-out limits the
-        number of siblings to the rows that exist. With `unique`, rows of a root entity get the key of the row of their
-        own number, so that no key comes twice. The keys are those that `rows.key()` makes. Raises `ValueError` if
-        `entity` is not a root entity or has a key of several columns, and if there are too few rows for distinct or
-        unique keys.
+        number of siblings to the rows that exist. With `unique`, no key comes twice: root rows get the key of the row of
+        their own number, and so do their children where each has one at most. The keys are those that `rows.key()`
+        makes. Raises `ValueError` if `entity` is not a root entity or has a key of several columns, and if there are too
+        few rows for distinct or unique keys.
 
         >>> rows.reference("invited_by", things).to_list()
         [None, 1, 1, 2]
@@ -78,8 +78,11 @@ class Draws(NumberDraws):
         existing = entity.earlier_rows(self.entity, self.roots)
         sizes = np.maximum(existing, 1)
         if unique:
-            if self.entity.parent is not None or np.any(self.roots >= sizes.astype(np.uint64)):
-                raise ValueError(f"{entity.name} has too few rows for unique keys, or {self.entity.name} has a parent")
+            if self.entity.stride > 1 or np.any(self.roots >= sizes.astype(np.uint64)):
+                parts = (
+                    f"{entity.name} has too few rows for unique keys, or {self.entity.name} too many for each root row"
+                )
+                raise ValueError(parts)
             chosen = self.roots
         elif distinct:
             if exponent != 0:

@@ -201,7 +201,8 @@ def _room(column: ColumnFacts, limits: Limits) -> float:
         return len(listed)
     (low, high), digits = limits.ends, _DIGITS.fullmatch(column.type)
     if column.type in _WHOLE:
-        return min(high, float(2 ** _WHOLE[column.type] - 1)) - (low if limits.low else 1) + 1
+        most = float(2 ** _WHOLE[column.type] - 1)
+        return min(high, most) - max(low, 1 if high > 0 and not limits.low else -most) + 1
     lengths = [int(digits[1])] if digits else []
     lengths += [limits.max_length] if limits.max_length is not None else []
     lengths += [int(found[1]) for found in map(_REPEATED.fullmatch, limits.patterns) if found]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache, cached_property
@@ -25,10 +25,11 @@ from snapseed.scaffold.draws_by_statistics import coupled, joint_draws, weights_
 from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.kept import HeldRows
 from snapseed.scaffold.names import identifier, short_type
-from snapseed.scaffold.schema import Table
+from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.manifest import IDENTIFIER, is_identifier
 
 Refusal = Callable[[CandidateRows], str | None]
+_Impossible = Mapping[int, ImpossibleError]
 _TITLE_LENGTH = 80
 _OWN = re.compile(r"\{own:([^}]*)\}")
 _ROWS = re.compile(r"\{rows:([^}]*)\}")
@@ -129,26 +130,56 @@ def plan_project(
     }
     excluded = {**odd, **held.by_tools, **held.by_others}
     single: Mapping[int, str] = {}
+    barred: frozenset[tuple[int, ForeignKey]] = frozenset()
+
+    def attempt(parents: frozenset[tuple[int, ForeignKey]]) -> tuple[Arrangement, list[EntityPlan], _Impossible]:
+        arrangement = arrange(by_oid, conditions, excluded, single, held.kept, parents)
+        return arrangement, *_entities(arrangement, answer, refusal)
+
     while True:
-        arrangement = arrange(by_oid, conditions, excluded, single, held.kept)
-        entities, impossible = _entities(arrangement, answer, refusal)
-        if not impossible:
-            left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
-            return ProjectPlan(tuple(_without_circles(entities)), left_out, now, largest_root(arrangement))
-        # A table is tried again without guesses, then, if its key has several columns, with one of them.
+        arrangement, entities, impossible = attempt(barred)
+        # A table is tried again without guesses, then, if its key has several columns, with one of them, and then
+        # below other parents.
         guessed = {oid for oid in impossible if any(key.guess for key in by_oid[oid].foreign_keys)}
-        by_oid |= {oid: by_oid[oid].declared for oid in guessed}
-        final = {oid: why for oid, why in impossible.items() if oid not in guessed}
-        joint = {oid: why for oid, why in final.items() if len(arrangement.places[oid].key) > 1}
-        single = {**single, **joint}
-        excluded |= {oid: single.get(oid, why) for oid, why in final.items() if oid not in joint}
+        joint = {oid for oid in impossible.keys() - guessed if len(arrangement.places[oid].key) > 1}
+        if guessed or joint:
+            by_oid |= {oid: by_oid[oid].declared for oid in guessed}
+            single = {**single, **{oid: impossible[oid].reason for oid in joint}}
+            continue
+        lost = {*impossible, *arrangement.left_out}
+        rest = [table for oid, table in by_oid.items() if oid in lost - excluded.keys()]
+        for way in _other_ways(arrangement, impossible, rest, barred):
+            other, _, still = attempt(way)
+            if lost > {*still, *other.left_out}:
+                barred = way
+                break
+        else:
+            if not impossible:
+                left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
+                return ProjectPlan(tuple(_without_circles(entities)), left_out, now, largest_root(arrangement))
+            excluded |= {oid: single.get(oid, why.reason) for oid, why in impossible.items()}
 
 
-def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tuple[list[EntityPlan], dict[int, str]]:
+def _other_ways(
+    arrangement: Arrangement,
+    impossible: _Impossible,
+    tables: Iterable[Table],
+    barred: frozenset[tuple[int, ForeignKey]],
+) -> Iterator[frozenset[tuple[int, ForeignKey]]]:
+    """Foreign keys that must not lead to parents, so that a table that is lost has perhaps another one, or none."""
+    for table in tables:
+        why, keys, parent = impossible.get(table.oid), table.foreign_keys, arrangement.parents.get(table.oid)
+        if why.misplaced if why else not any(key.target in arrangement.left_out for key in keys):
+            wrong = [key for key in keys if key == parent or (parent is None and len(key.columns) > 1)]
+            ways = (barred | {(table.oid, key) for key in some} for some in (wrong, keys))
+            yield from (way for way in ways if way > barred)
+
+
+def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tuple[list[EntityPlan], _Impossible]:
     """For all tables, parents before children; and why some can have no rows. What needs them waits."""
     names = {place.name for place in arrangement.places.values()}
     largest = largest_root(arrangement)
-    impossible: dict[int, str] = {}
+    impossible: dict[int, ImpossibleError] = {}
     waiting: set[int] = set()
     since: dict[int | None, str | None] = {None: None}
     strides: dict[int | None, int] = {None: 1}
@@ -177,7 +208,7 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
             if unknown := columns.null.keys() & {*place.key}:
                 raise ImpossibleError(oid, f"snapseed found no values for its key ({', '.join(unknown)})")  # noqa: TRY301
         except ImpossibleError as exc:
-            impossible[oid] = exc.reason
+            impossible[oid] = exc
             waiting |= related - {oid}
             continue
         since[oid], strides[oid] = proposal.since, strides[parent] * (most or 1)
@@ -192,7 +223,8 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
     for oid, entity in entities.items():
         for other, column in sorted(entity.used):
             if other in columns_of and column not in columns_of[other]:
-                impossible[oid] = f"it needs the column {column} of {other}, which snapseed cannot generate"
+                why = f"it needs the column {column} of {other}, which snapseed cannot generate"
+                impossible[oid] = ImpossibleError(oid, why, misplaced=True)
     return list(entities.values()), impossible
 
 

@@ -116,6 +116,12 @@ class Table:
         """The table without guesses."""
         return replace(self, foreign_keys=tuple(key for key in self.foreign_keys if not key.guess))
 
+    @property
+    def whole(self) -> Table:
+        """The table with those unique indexes alone that are about all rows, the shortest first."""
+        indexes = (index for index in self.unique if index not in self.unique_where)
+        return replace(self, unique=tuple(sorted(indexes, key=len)))
+
     def are_unique(self, columns: Iterable[str]) -> bool:
         """Whether no two rows may have the same values in these columns."""
         given = set(columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from snapseed.generate.words import words_of
@@ -18,7 +18,7 @@ _LETTERS = re.compile("[a-z]{1,3}_")
 # Names of keys that say nothing about their tables.
 _PLAIN = {"id", "key", "code", "name", "uuid"}
 # Points for a foreign key as the one to the parent.
-_NOT_BY_KEY, _ONE_EACH, _JOIN, _IN_KEY, _BETWEEN = 80, 60, 40, 30, 25
+_NOT_BY_KEY, _BY_SEVERAL, _ONE_EACH, _JOIN, _IN_KEY, _BETWEEN = 80, 80, 60, 40, 30, 25
 _REQUIRED, _CASCADES, _NAMED_LIKE, _TO_PEOPLE = 20, 15, 12, 6
 
 
@@ -80,21 +80,25 @@ def _target(table: Table, column: ColumnFacts, targets: Mapping[tuple[str, str],
 
 
 def parents_of(
-    tables: Mapping[int, Table], conditions: Mapping[int, Conditions], lookups: frozenset[int]
+    tables: Mapping[int, Table],
+    conditions: Mapping[int, Conditions],
+    lookups: frozenset[int],
+    barred: Collection[tuple[int, ForeignKey]],
 ) -> dict[int, ForeignKey]:
-    """The foreign key to the parent of each child."""
+    """The foreign key to the parent of each child. Those that are `barred` for their table do not lead to a parent."""
     parents: dict[int, ForeignKey] = {}
     for oid, table in tables.items():
         scored = [
             (_score(table, key, tables[key.target]), conditions[oid].is_last(key.columns), -place, key)
             for place, key in enumerate(key for key in table.foreign_keys if key.target in tables)
             if key.target not in {oid, *lookups} and oid not in ancestors_of(parents, key.target)
+            if (oid, key) not in barred
         ]
         if oid not in lookups and scored and max(found[0] for found in scored) > 0:
             parents[oid] = max(scored, key=lambda found: found[:3])[3]
     # A table that anything but its descendants refers to becomes a root entity: only those can be chosen from. If its
-    # rows have the keys of its parent's rows, these can be chosen from.
-    moved: set[int] = set()
+    # rows have the keys of its parent's rows, these can be chosen from. The rows of a table that joins others have keys
+    # as children only, and a reference that may be NULL takes no row from a parent that it needs.
     while True:
         freed = set()
         for oid, table in tables.items():
@@ -103,22 +107,19 @@ def parents_of(
                 target = key.target
                 while target in parents and target not in own and shares_key(tables[target], parents[target]):
                     target = parents[target].target
-                if (
-                    target in parents
-                    and target not in own
-                    and (key.is_required or oid not in ancestors_of(parents, target))
-                ):
-                    # The rows of a table that joins others have keys as children only: its own children keep it one.
-                    whole = tables[target].primary_key
-                    joins = len(whole) > 1 and tables[target].foreign_columns.issuperset(whole)
-                    if joins and oid not in {*moved, *lookups, *ancestors_of(parents, target)}:
-                        parents[oid] = key
-                        moved.add(oid)
-                        break
-                    freed.add(target)
+                if target in parents and target not in own and not _joins(tables[target]):
+                    parent = parents[target]
+                    needs_it = parent.is_required and len(parent.columns) > 1
+                    if key.is_required or not (needs_it or oid in ancestors_of(parents, target)):
+                        freed.add(target)
         if not freed:
             return parents
         parents = {oid: key for oid, key in parents.items() if oid not in freed}
+
+
+def _joins(table: Table) -> bool:
+    """Whether the rows of a table are told apart only by the rows of several others."""
+    return len(table.primary_key) > 1 and table.foreign_columns.issuperset(table.primary_key)
 
 
 def shares_key(table: Table, parent: ForeignKey) -> bool:
@@ -131,7 +132,8 @@ def _score(table: Table, key: ForeignKey, target: Table) -> int:
     ours, theirs = words_of(table.name), words_of(target.name)
     points = _ONE_EACH if table.are_unique(key.columns) else 0
     # Rows can be chosen by their key only; any other of their columns has to be that of the parent.
-    points += _NOT_BY_KEY if len(key.columns) == 1 and key.target_columns != target.primary_key else 0
+    points += 0 if key.target_columns == target.primary_key and len(key.columns) == 1 else _NOT_BY_KEY
+    points += _BY_SEVERAL if len(key.columns) > 1 else 0
     # A table that joins others has to stay a child, so that its pairs can differ.
     points += _JOIN if any(len(index) > 1 and set(index) <= target.foreign_columns for index in target.unique) else 0
     points += _IN_KEY if any(set(key.columns) <= set(index) for index in table.unique) else 0

@@ -34,10 +34,12 @@ def arrange(
     excluded: Mapping[int, str],
     single: Mapping[int, str],
     kept: Mapping[int, KeptRows],
+    barred: frozenset[tuple[int, ForeignKey]],
 ) -> Arrangement:
     """Place all tables but those `excluded` for a reason, and those that need their rows.
 
-    `single` are tables whose key must not have several columns, and why; those that are `kept` are lookups.
+    `single` are tables whose key must not have several columns, and why; those that are `kept` are lookups. The foreign
+    keys that are `barred` for their tables do not lead to parents.
     """
     needed: frozenset[int] = frozenset()
     keys: Mapping[int, tuple[str, ...]] = {}
@@ -45,7 +47,7 @@ def arrange(
         left_out = _with_dependents(tables, excluded)
         present = {oid: table for oid, table in tables.items() if oid not in left_out}
         lookups = _lookups(present, conditions, needed | kept.keys())
-        parents = parents_of(present, conditions, lookups)
+        parents = parents_of(present, conditions, lookups, barred)
         draft = Arrangement(present, conditions, parents, lookups, left_out, {}, kept)
         for oid in sorted(present, key=lambda oid: len(ancestors_of(parents, oid))):
             given = kept[oid].key if oid in kept else keys.get(oid, ())
@@ -115,14 +117,9 @@ def _lookups(
     return frozenset(found)
 
 
-def _whole(table: Table) -> list[tuple[str, ...]]:
-    """The unique indexes that are about all rows, the shortest first."""
-    return sorted((index for index in table.unique if index not in table.unique_where), key=len)
-
-
 def _room(table: Table, conditions: Conditions) -> float:
     """How many rows the columns that are unique, each by itself, leave room for."""
-    alone = [table.column(index[0]) for index in _whole(table) if len(index) == 1]
+    alone = [table.column(index[0]) for index in table.whole.unique if len(index) == 1]
     names = [column.name for column in alone if column.not_null or conditions.on(column.name)]
     return min((conditions.room[name] for name in names), default=math.inf)
 
@@ -130,13 +127,15 @@ def _room(table: Table, conditions: Conditions) -> float:
 def _combined(table: Table, conditions: Conditions, lookups: Collection[int]) -> tuple[str, ...]:
     """The columns of a unique index that all have few values: there are no more rows than combinations of these."""
     targets = {key.columns[0]: key.target for key in table.foreign_keys if len(key.columns) == 1}
+    required = {column.name for column in table.columns if column.not_null}
+    is_keyless = not any(required.issuperset(index) for index in table.whole.unique)
     few = {
         column.name
         for column in table.columns
-        if column.not_null
+        if (is_keyless or column.name in required)
         and (targets[column.name] in lookups if column.name in targets else conditions.listed[column.name])
     }
-    return next((index for index in _whole(table) if few.issuperset(index)), ())
+    return next((index for index in table.whole.unique if few.issuperset(index)), ())
 
 
 def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
@@ -214,7 +213,7 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
     table, parent = draft.tables[oid], draft.parents.get(oid)
     kinds = {column.name: _kind_in_key(table, column.name) for column in table.columns if not column.labels}
     possible = [name for name, kind in kinds.items() if kind and kind.family in {Family.UUID, *_ASCENDING}]
-    alone = [index[0] for index in table.unique if len(index) == 1]
+    alone = [index[0] for index in table.whole.unique if len(index) == 1]
     dependent = table.foreign_columns | draft.conditions[oid].narrow
 
     def first(names: Iterable[str], others: frozenset[str] = frozenset()) -> tuple[str, ...]:
@@ -227,7 +226,7 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
         _joint_key(draft, table, parent) if parent is not None and may_be_joint else (),
         _own_key(table, possible, dependent) if may_be_joint else (),
         _combined(table, draft.conditions[oid], draft.lookups) if may_be_joint else (),
-        first((name for index in table.unique for name in index), dependent),
+        first((name for index in table.whole.unique for name in index), dependent),
     )
     if key := next(filter(None, ways), ()):
         return key, False
@@ -270,10 +269,11 @@ def _joint_key(draft: Arrangement, table: Table, parent: ForeignKey) -> tuple[st
     """The primary key, or else a unique index, if it is the parent's key and more: that first, then what differs."""
     own = {referred: name for name, referred in parent.pairs}
     above = draft.places[parent.target].key
-    if set(own) != set(above) or table.are_unique(parent.columns):
+    if not set(own) >= set(above) or table.are_unique(parent.columns):
         return ()
-    first = tuple(own[name] for name in above)
-    for index in [table.primary_key] if table.primary_key else table.unique:
+    leading = [own[name] for name in above]
+    for index in [table.primary_key] if table.primary_key else table.whole.unique:
+        first = (*leading, *(name for name in index if name in parent.columns and name not in leading))
         rest = [name for name in index if name not in first]
         fits = all(table.column(name).not_null and _kind_in_key(table, name) for name in index)
         ranks = {name: rank for name in rest if (rank := _rank(draft, table, parent, name)) is not None}

@@ -65,14 +65,15 @@ class References:
             return KeySource()
         if target == self.oid:
             return self._to_itself(key)
-        is_unique = self.table.are_unique(key.columns)
         if target in arrangement.ancestors(self.oid):
             if key != parent and parent is not None and target == parent.target and arrangement.is_referable(key):
                 return self._another(key)
             return KeySource(self._of_row(key, self._rows(target)), is_fixed=key == parent)
-        if self._is_lookup(key):
-            return self._from_lookup(key, is_unique=is_unique)
-        return self._referred(key, is_unique=is_unique)
+        found = self._of_others(key, is_unique=self.table.are_unique(key.columns))
+        # Rows that an index is not about can be the only ones.
+        return (
+            found if found.codes or self.table.whole.are_unique(key.columns) else self._of_others(key, is_unique=False)
+        )
 
     def is_implied(self, key: ForeignKey, origins: Mapping[str, tuple[int, str]]) -> bool:
         """Whether the rows that the columns come from refer to the key's table themselves, or are rows of it."""
@@ -121,11 +122,8 @@ class References:
 
     def one_each(self, key: ForeignKey) -> KeySource:
         """Another row for each row: the one of the same number."""
-        if key.target == self.oid or len(key.columns) > 1:
-            return KeySource()
-        if self._is_lookup(key):
-            return self._from_lookup(key, is_unique=True)
-        return self._referred(key, is_unique=True) if self.arrangement.is_referable(key) else KeySource()
+        is_one = key.target != self.oid and len(key.columns) == 1
+        return self._of_others(key, is_unique=True) if is_one else KeySource()
 
     def _rows(self, target: int) -> str:
         return f"{{rows:{self.arrangement.places[target].name}}}"
@@ -136,11 +134,15 @@ class References:
     def _is_lookup(self, key: ForeignKey) -> bool:
         return key.target in self.arrangement.lookups and key.target != self.oid
 
+    def _of_others(self, key: ForeignKey, *, is_unique: bool) -> KeySource:
+        """A row of a lookup or a root entity; if each may come once only, the one of the same number."""
+        return (self._from_lookup if self._is_lookup(key) else self._referred)(key, is_unique=is_unique)
+
     def _from_lookup(self, key: ForeignKey, *, is_unique: bool) -> KeySource:
         target = self.arrangement.places[key.target]
         if self.place.is_lookup and self._needs_us(key.target, {self.oid}):
             # Lookups that need each other cannot see each other's rows.
-            return self._referred(key, is_unique=is_unique) if self.arrangement.is_referable(key) else KeySource()
+            return self._referred(key, is_unique=is_unique)
         codes = self._of_row(key, self._rows(key.target))
         place = self.place.combined.get(key.columns[0], "rows.number() - 1" if is_unique else "")
         if is_unique and (not self.place.is_lookup or (target.rows or 0) < (self.place.rows or 0)):
@@ -179,16 +181,24 @@ class References:
 
     def _referred(self, key: ForeignKey, *, is_unique: bool) -> KeySource:
         """A random row of a root entity; if each may come once only, the one of the same number."""
-        (name,) = key.columns
-        place, target = self.place, self.arrangement.places[key.target]
+        if not self.arrangement.is_referable(key):
+            return KeySource()
+        (name,), target = key.columns, self.arrangement.places[key.target]
         reference = f"rows.reference({quoted(name)}, {{entity:{target.name}}}"
-        grows_alike = place.is_lookup == target.is_lookup and place.level >= target.level
-        rows, most = self.table.rows or 0, self.arrangement.tables[key.target].rows
-        are_enough = most is None or rows <= most
-        is_possible = place.parent is None and grows_alike and are_enough and self.arrangement.is_referable(key)
         if not is_unique:
             return KeySource({name: f"{reference})"}, may_be_null=True)
-        return KeySource({name: f"{reference}, unique=True)"}, is_unique=True) if is_possible else KeySource()
+        # The number of a row is that of its root row, if each of these has one at most.
+        *between, root = self.oid, *self.arrangement.ancestors(self.oid)
+        place = self.arrangement.places[root]
+        grows_alike = place.is_lookup == target.is_lookup and place.level >= target.level
+        rows, most = self.arrangement.tables[root].rows or 0, self.arrangement.tables[key.target].rows
+        is_possible = grows_alike and (most is None or rows <= most) and len(between) <= (root != key.target)
+        at_most = 1 if between else None
+        return (
+            KeySource({name: f"{reference}, unique=True)"}, is_unique=True, at_most=at_most)
+            if is_possible
+            else KeySource()
+        )
 
     def _another(self, key: ForeignKey) -> KeySource:
         """Another row of the parent's table; the very first row has its parent, or no children if they must differ."""

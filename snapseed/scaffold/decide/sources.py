@@ -32,12 +32,13 @@ _ROOMY, _MOST_SMALL, _ROOTS, _MANY_ROOTS = 10**8 - 1, 6, 100, 10_000
 
 
 class ImpossibleError(Exception):
-    """No rows can be made for a table, so it is left out."""
+    """No rows can be made for a table, so it is left out; a `misplaced` one perhaps has some with another parent."""
 
-    def __init__(self, oid: int, reason: str) -> None:
+    def __init__(self, oid: int, reason: str, *, misplaced: bool = False) -> None:
         super().__init__(reason)
         self.oid = oid
         self.reason = reason
+        self.misplaced = misplaced
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def sources_of(arrangement: Arrangement, oid: int) -> Sources:
         why = f"snapseed found no way to make ({', '.join(index)}) unique"
         name = next((name for name in reversed(index) if name in nullable), None)
         if name is None:
-            raise ImpossibleError(oid, why)
+            raise ImpossibleError(oid, why, misplaced=True)
         null[name] = f"NULL, because {why}"
     return Sources(
         table=table,
@@ -122,7 +123,8 @@ def most_per_parent(sources: Sources, stride: int, usual: int) -> int:
         return int(min(most, max(1, room // _MANY_ROOTS // stride)))
     if stride * _ROOTS > room and not sources.table.rows:
         kind = short_type(sources.table.column(name).type)
-        raise ImpossibleError(sources.table.oid, f"its key, a {kind}, has no room for all its rows")
+        why = f"its key, a {kind}, has no room for all its rows"
+        raise ImpossibleError(sources.table.oid, why, misplaced=True)
     return int(min(most if sources.table.rows else min(most, _MOST_SMALL), max(1, room // _ROOTS // stride)))
 
 
@@ -191,8 +193,8 @@ def _foreign(references: References, nullable: frozenset[str]) -> tuple[dict[For
             continue
         empty = [name for name in fresh if name in nullable]
         if not empty:
-            columns = ", ".join(key.columns)
-            raise ImpossibleError(table.oid, f"no row is known that its foreign key ({columns}) can refer to")
+            why = f"no row is known that its foreign key ({', '.join(key.columns)}) can refer to"
+            raise ImpossibleError(table.oid, why, misplaced=True)
         null |= dict.fromkeys(empty, "NULL, because no row is known that it can refer to")
     return chosen, null
 
@@ -206,7 +208,7 @@ def _unique(references: References, chosen: Mapping[ForeignKey, KeySource], null
         columns=frozenset(name for key, source in chosen.items() if source.is_unique for name in key.columns)
         | (frozenset(place.combined) if len(place.combined) == 1 else frozenset())
         | (frozenset(place.key[:1]) - place.combined.keys() if place.has_own_key else frozenset()),
-        most_per_parent=1 if place.one_each else None,
+        most_per_parent=1 if place.one_each or any(source.at_most == 1 for source in chosen.values()) else None,
     )
     if not place.has_own_key:
         found = found.meeting_key() or replace(found, unmet=(place.key,))
@@ -245,7 +247,7 @@ class _Uniqueness:
         """The column after the parent's key differs among the rows of each parent, and ascends."""
         table, place = self.references.table, self.references.place
         assert place.parent is not None
-        name = place.key[len(place.parent.columns)]
+        name = next(name for name in place.key if name not in place.parent.columns)
         if name not in self.foreign:
             return self._positioned([name], in_key=True)
         key = next(key for key in table.foreign_keys if key.columns == (name,))
