@@ -50,43 +50,33 @@ class Piece:
 
 @dataclass(frozen=True)
 class TableRows:
-    """The rows of a table, in `pieces` that begin a file each. `everything` is one source that has all of them."""
+    """The rows of a table: in `pieces` that begin a file each, and in as few `sources` as have all of them."""
 
     table: SourceTable
     pieces: Sequence[Piece]
-    everything: sql.Composable | None = None
-
-    @property
-    def sources(self) -> Sequence[sql.Composable]:
-        """Sources that have all rows together, as few as there are."""
-        return (
-            [self.everything]
-            if self.everything is not None
-            else [source for piece in self.pieces for source in piece.sources]
-        )
+    sources: Sequence[sql.Composable]
 
 
 def plan_rows(
     connection: Connection,
     tables: Sequence[SourceTable],
     request: CaptureRequest,
-    masks: PreparedMasks | None = None,
-    subset: SubsetPlan | None = None,
+    masks: PreparedMasks | None,
+    subset: SubsetPlan | None,
 ) -> list[TableRows]:
     """The rows of each table to read: all, those of the subset, or none for a capture of the schema alone."""
     planned = []
     for table in tables:
-        rows, own = table.name.rows(), masks.tables.get(table.name) if masks else None
+        own, sources = masks.tables.get(table.name) if masks else None, [table.name.rows()]
         if request.schema_only:
-            planned.append(TableRows(table, [Piece(table, [sql.SQL("{} WHERE false").format(rows)])]))
+            sources = [sql.SQL("{} WHERE false").format(table.name.rows())]
         elif subset:
-            planned.append(TableRows(table, [Piece(table, list(subset.sources(table.entity)), own)]))
-        else:
-            whole, pieces = Piece(table, [rows], own), []
-            if request.jobs > 1 and not whole.is_reordered:
-                ranges = enumerate(_ranges(connection, table, request.sizes.part_rows))
-                pieces = [Piece(table, [source], own, number) for number, source in ranges]
-            planned.append(TableRows(table, pieces or [whole], rows))
+            sources = list(subset.sources(table.entity))
+        whole, pieces = Piece(table, sources, own), list[Piece]()
+        if request.jobs > 1 and not (request.schema_only or subset or whole.is_reordered):
+            ranges = enumerate(_ranges(connection, table, request.sizes.part_rows))
+            pieces = [Piece(table, [source], own, number) for number, source in ranges]
+        planned.append(TableRows(table, pieces or [whole], sources))
     return planned
 
 

@@ -28,8 +28,8 @@ from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.store import (
     Snapshot,
     Staging,
+    existing_snapshot,
     file_problem,
-    has_snapshot,
     open_snapshot,
     place_of,
     replacing,
@@ -212,11 +212,8 @@ def _without_entities(project: Project, request: Request) -> Manifest:
 
 def _previous(project: Project, request: Request) -> Snapshot | None:
     """The snapshot that will be replaced. A damaged one is ignored, unless some of it would be kept."""
-    store = request.store_in(project)
-    if not has_snapshot(store, request.name):
-        return None
     try:
-        return open_snapshot(store, request.name)
+        return existing_snapshot(request.store_in(project), request.name)
     except ManifestError:
         if request.only:
             raise

@@ -16,8 +16,7 @@ from psycopg import sql
 
 from snapseed.load.copy import copy_rows, merge_rows, stage_table, staged_keys
 from snapseed.load.outcome import CopyStarted, times_of
-from snapseed.load.partitions.exchange import attach_partitions, drop_partitions
-from snapseed.load.partitions.staging import StagedTable
+from snapseed.load.partitions.staging import StagedTable, attach_partitions, drop_partitions
 from snapseed.load.plan import EmptiedTable, Emptying, LoadPlan, Prepared, TablePlan
 from snapseed.load.prepare import LoadSession
 from snapseed.load.request import Mode

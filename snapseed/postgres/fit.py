@@ -111,12 +111,18 @@ def require_readable(connection: Connection, tables: Iterable[tuple[TableFacts, 
     ((role,),) = connection.execute("SELECT current_user").fetchall()
     lacking = [found for facts, columns in tables for found in unreadable(facts, columns, str(role))]
     if lacking:
-        raise SchemaError(
-            "the role may not read these tables",
-            where=f"database {connection.info.dbname!r}",
-            observed="; ".join(dict.fromkeys(found.text for found in lacking)),
-            next_step="\n".join(["this SQL would fix it:", *dict.fromkeys(found.fix or "" for found in lacking)]),
-        )
+        raise misfit("the role may not read these tables", f"database {connection.info.dbname!r}", lacking)
+
+
+def misfit(summary: str, where: str, problems: Sequence[Problem], advice: str | None = None) -> SchemaError:
+    """The error that lists these problems, with the SQL that fixes them; `advice` if no SQL does."""
+    fixes = dict.fromkeys(found.fix for found in problems if found.fix)
+    return SchemaError(
+        summary,
+        where=where,
+        observed="; ".join(dict.fromkeys(found.text for found in problems)),
+        next_step="\n".join(["this SQL would fix it:", *fixes]) if fixes else advice,
+    )
 
 
 def column_problem(entity: EntityRecord, column: Column, facts: TableFacts) -> Problem | None:

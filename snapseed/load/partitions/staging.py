@@ -1,4 +1,4 @@
-"""Fill the new partitions of a load's tables before its last transaction, and clear what is left of loads that failed.
+"""New partitions of a load's tables: filled before its last transaction, and exchanged for the old ones inside it.
 
 A load that was killed leaves its staging schemas. The next load of the same rows into the same tables takes them over;
 any other load drops them. The load's advisory lock keeps two loads apart.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ from snapseed.events import Advanced, Event, Note, PhaseShare
 from snapseed.load.copy import COPY_TIMES, EntityLoad
 from snapseed.load.outcome import CopyStarted
 from snapseed.load.partitions.part import StagedPart, StagePart, stage_over, stage_part
-from snapseed.load.plan import LoadPlan, Setting, Share, TablePlan
+from snapseed.load.plan import LoadPlan, ParallelPlan, Setting, Share, TablePlan
 from snapseed.load.prepare import LoadSession
 from snapseed.postgres import locks, query
 from snapseed.postgres.connect import Connection, Session, connected, opened
@@ -261,3 +261,44 @@ def _together(table: TablePlan, parts: Sequence[StagedPart]) -> StagedTable:
         tuple(part.transaction for part in parts if part.copied),
         seconds,
     )
+
+
+# ── Inside the load's transaction: the old partitions go, the filled ones take their place ───────────────────────────
+# Statements that need no answer are sent together, since each round trip prolongs the lock.
+
+
+def drop_partitions(connection: Connection, plan: ParallelPlan) -> None:
+    """Drop the old partitions. Rows that others have in a table that refers to them have to be gone already."""
+    if plan.referenced:
+        # DROP TABLE would take the foreign keys of those tables with it, and refuses.
+        detach = sql.SQL("ALTER TABLE {} DETACH PARTITION {}")
+        _run(connection, (detach.format(p.parent.identifier(), p.name.identifier()) for p in plan.tree.partitions))
+    names = sql.SQL(", ").join(found.name.identifier() for found in plan.tree.partitions)
+    connection.execute(sql.SQL("DROP TABLE {}").format(names))
+
+
+def attach_partitions(connection: Connection, plan: ParallelPlan) -> None:
+    """Attach the filled tables, default partitions last: PostgreSQL scans these for rows that a new partition takes.
+
+    It scans no other table, because each has its bounds as a check, which goes afterwards. Foreign keys are checked.
+    """
+    partitions = plan.tree.partitions
+    move = sql.SQL("ALTER TABLE {} SET SCHEMA {}")
+    attach = "ALTER TABLE {} ATTACH PARTITION {} "
+    drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT snapseed_bounds")
+    # One kind of statement after the other: the server rebuilds what it remembers of the table less often.
+    _run(connection, (move.format(p.staged.identifier(), sql.Identifier(str(p.name.schema))) for p in partitions))
+    _run(
+        connection,
+        # The bounds are the server's own text.
+        (sql.SQL(attach).format(p.parent.identifier(), p.name.identifier()) + sql.SQL(p.bound) for p in partitions),
+    )
+    _run(connection, (drop.format(p.name.identifier()) for p in partitions))
+    _run(connection, (sql.Composed([sql.SQL(text)]) for p in partitions for text in p.placed))
+    schemas = sql.SQL(", ").join(map(sql.Identifier, plan.tree.schemas))
+    connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(schemas))
+
+
+def _run(connection: Connection, statements: Iterable[sql.Composed]) -> None:
+    """Send statements together."""
+    connection.execute(sql.SQL("; ").join(statements))
