@@ -14,8 +14,8 @@ from snapseed.config import Environment, Project, Store
 from snapseed.config.settings import suggestion
 from snapseed.errors import UsageError
 from snapseed.generate.code import packed
-from snapseed.generate.gathering import MOST_FILES
 from snapseed.generate.generators import load_generators
+from snapseed.generate.output import MOST_FILES
 from snapseed.generate.part import SLICES, PartTask, Slices, make_part
 from snapseed.snapshot.manifest import names_of
 from snapseed.snapshot.store import Staging, existing_snapshot, part_path

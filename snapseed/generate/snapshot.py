@@ -20,8 +20,8 @@ import msgspec
 from snapseed.config import Project, Store
 from snapseed.errors import ManifestError, SnapseedError, SnapshotError, SpaceError, UsageError
 from snapseed.events import Advanced, Listener, Note, ignore, phase
-from snapseed.generate.gathering import EntityFiles
 from snapseed.generate.generators import load_generators
+from snapseed.generate.output import EntityFiles
 from snapseed.generate.parallel import make_parts
 from snapseed.generate.request import Request, Tasks, estimate
 from snapseed.snapshot.manifest import EntityRecord, Manifest

@@ -57,30 +57,28 @@ class StagedTable:
 
 def stage_tables(session: LoadSession, plan: LoadPlan) -> dict[str, StagedTable]:
     """Fill the new partitions of all tables that go parallel, by entity. What is staged and right is not done again."""
-    tables = {table.entity.name: table for table in plan.tables if table.parallel}
+    tables = [(table, table.parallel) for table in plan.tables if table.parallel]
     if session.executor and not tables:
         session.listener(Note("the cluster has nothing to do: no table goes parallel, and --dry-run says why"))
     if tables or plan.stages:
         with session.phase("looking for staging tables"):
             _set_up(session, plan)
     staged: dict[str, StagedTable] = {}
-    for name, table in tables.items():
+    for table, parallel in tables:
+        name = table.entity.name
         session.listener(CopyStarted(name))
         with session.phase("filling partitions", doing=f"filling the partitions of {table.table}"):
-            parts = [part for step in _steps(session, plan, table) for part in _carried_out(session, step)]
-            staged[name] = _together(table, parts)
+            parts = [part for step in _steps(session, plan, table, parallel) for part in _carried_out(session, step)]
+            staged[name] = _together(table, parallel.connections, parts)
             for share, seconds in staged[name].seconds.items():
                 session.listener(PhaseShare("filling partitions", share, seconds))
         session.listener(staged[name].copied)
     return staged
 
 
-def _steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[list[StagePart]]:
+def _steps(session: LoadSession, plan: LoadPlan, table: TablePlan, parallel: ParallelPlan) -> Iterator[list[StagePart]]:
     """The tasks for one table: step after step, those of one step in any order."""
-    parallel = table.parallel
-    assert parallel is not None
-    tree = parallel.tree
-    entity = msgspec.structs.replace(table.entity, files=())
+    tree, entity = parallel.tree, msgspec.structs.replace(table.entity, files=())
     bare = replace(table, entity=entity, parallel=None, drop_indexes=(), drop_foreign_keys=(), reasons=())
     plain = StagePart(
         name="tables",
@@ -186,13 +184,18 @@ def _set_up(session: LoadSession, plan: LoadPlan) -> None:
 
     Notes say what becomes of those that a load has left that did not finish.
     """
-    trees = [(table, table.parallel.tree, _MARK + _identity(session, table)) for table in plan.tables if table.parallel]
-    wanted = {schema: mark for _, tree, mark in trees for schema in tree.schemas}
+    tables = [(table, table.parallel) for table in plan.tables if table.parallel]
+    wanted = dict[str, str]()
+    for table, parallel in tables:
+        # What they are for: the same rows, shared out in the same way, into the same tables.
+        kinds = [(column.name, str(column.kind)) for column in table.columns]
+        parts = (session.snapshot.manifest.identity, session.request.verify, kinds, parallel.tree, parallel.shares)
+        wanted |= dict.fromkeys(parallel.tree.schemas, _MARK + hashlib.sha256(repr(parts).encode()).hexdigest())
     stale = [stage for stage in plan.stages if wanted.get(stage.schema) != stage.mark]
     if stale:
         left = ", ".join(dict.fromkeys(map(str, stale)))
         session.listener(Note(f"dropping what a load that did not finish has left: {left}"))
-    if not trees:
+    if not tables:
         _drop(session.connection, [stage.schema for stage in stale])
         return
     with opened(session.connection.anywhere(session.target)) as connection, connection.transaction():
@@ -201,14 +204,14 @@ def _set_up(session: LoadSession, plan: LoadPlan) -> None:
             new = sql.Identifier(schema)
             connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(new))
             connection.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(new, sql.Literal(mark)))
-        for table, tree, _ in trees:
-            ledger = sql.Identifier(tree.stage, "parts")
+        for table, parallel in tables:
+            stage_name, ledger = parallel.tree.stage, sql.Identifier(parallel.tree.stage, "parts")
             # A crash of the server empties it, as it does unlogged partitions: then all tasks run again.
             create = sql.SQL("CREATE UNLOGGED TABLE IF NOT EXISTS {} (name text PRIMARY KEY, result jsonb)")
             connection.execute(create.format(ledger))
-            if any(stage.schema == tree.stage and stage not in stale for stage in plan.stages):
+            if any(stage.schema == stage_name and stage not in stale for stage in plan.stages):
                 done = connection.execute(sql.SQL("SELECT FROM {}").format(ledger)).rowcount
-                steps = len(list(chain(*_steps(session, plan, table))))
+                steps = len(list(chain(*_steps(session, plan, table, parallel))))
                 text = f"{table.table}: taking over the staging tables of a load that did not finish"
                 session.listener(Note(f"{text}, which had done {done} of {steps} steps"))
 
@@ -221,22 +224,13 @@ def _drop(connection: Connection, schemas: Sequence[str]) -> None:
         connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name)))
 
 
-def _identity(session: LoadSession, table: TablePlan) -> str:
-    """What a staging schema is for: the same rows, shared out in the same way, into the same tables."""
-    parallel = table.parallel
-    assert parallel is not None
-    kinds = [(column.name, str(column.kind)) for column in table.columns]
-    parts = (session.snapshot.manifest.identity, session.request.verify, kinds, parallel.tree, parallel.shares)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
 def _files(share: Share) -> str:
     """The files of a share, for a message."""
     paths = [part.file.path for part in share.slices]
     return "no file" if not paths else paths[0] if len(paths) == 1 else f"{paths[0]} to {paths[-1]}"
 
 
-def _together(table: TablePlan, parts: Sequence[StagedPart]) -> StagedTable:
+def _together(table: TablePlan, connections: int, parts: Sequence[StagedPart]) -> StagedTable:
     """The results of all parts. Raises `LoadError` if a row of the snapshot is in none of them."""
     copies = [part.copied for part in parts if part.copied]
     rows = sum(copied.rows for copied in copies)
@@ -248,12 +242,11 @@ def _together(table: TablePlan, parts: Sequence[StagedPart]) -> StagedTable:
             expected=f"{table.entity.rows:,} rows",
             next_step="create the partitions that are missing, or a default partition",
         )
-    assert table.parallel is not None
     # Connections work side by side, so the times of one of them are those that pass.
-    times = {name: sum(getattr(copied, name) for copied in copies) / table.parallel.connections for name in COPY_TIMES}
+    times = {name: sum(getattr(copied, name) for copied in copies) / connections for name in COPY_TIMES}
     seconds = Counter[str]()
     for part in parts:
-        seconds.update({name: spent / table.parallel.connections for name, spent in part.seconds.items()})
+        seconds.update({name: spent / connections for name, spent in part.seconds.items()})
     fingerprints = [part.held for part in parts if part.held]
     return StagedTable(
         EntityLoad(entity=table.entity.name, rows=rows, bytes=sum(copied.bytes for copied in copies), **times),
