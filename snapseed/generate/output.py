@@ -91,6 +91,7 @@ def _comparable(keys: pa.Array) -> pa.Array:
 
 
 def _converted(entity: Entity, name: str, kind: ColumnType, series: pl.Series) -> pa.Array:
+    """A column of the frame as Arrow has it in a snapshot. Raises `GeneratorError` if it does not fit its type."""
     try:
         if series.dtype == pl.Object:  # polars would pass on the addresses of the objects
             raise ValueError("Python objects have no column type")  # noqa: TRY301
@@ -144,6 +145,7 @@ def _check_lossless(given: pa.DataType, wanted: pa.DataType) -> None:
 
 
 def _nature(arrow: pa.DataType) -> str:
+    """What kind of value an Arrow type has, in words."""
     if pa.types.is_string(arrow) or pa.types.is_large_string(arrow) or pa.types.is_string_view(arrow):
         return "text"
     if pa.types.is_boolean(arrow):
@@ -159,6 +161,7 @@ def _innermost(arrow: pa.DataType) -> pa.DataType:
 
 
 def _check_key(entity: Entity, table: pa.Table) -> None:
+    """Raise `GeneratorError` unless the keys are complete, unique and in ascending order."""
     columns = [table.column(name).chunk(0) for name in entity.key_columns]
     columns = [
         # Spaces at the end of a `character` do not count.
@@ -196,6 +199,7 @@ def _is_rising(columns: list[pa.Array]) -> pa.Array:
 
 
 def _check_json(entity: Entity, name: str, texts: pa.Array) -> None:
+    """Raise `GeneratorError` if one of the first texts is not spelled as `jsonb` prints it."""
     for text in texts.slice(0, _JSON_SAMPLE).to_pylist():
         if text is None:
             continue
@@ -210,6 +214,7 @@ def _check_json(entity: Entity, name: str, texts: pa.Array) -> None:
 
 
 def _broken(entity: Entity, column: str | None, observed: str, expected: str) -> GeneratorError:
+    """The error about rows that break the declaration of their entity."""
     return GeneratorError(
         f"the generator of {entity.name!r} returned rows that break its declaration",
         where=f"entity {entity.name!r}" + (f", column {column!r}" if column else ""),

@@ -171,6 +171,7 @@ def make_manifest(
     done = 0
 
     def told(rows: int) -> None:
+        """Pass on how many root rows have been made."""
         nonlocal done
         done += rows
         listener(Advanced("generating", done, tasks.root_rows, "root rows"))
@@ -236,6 +237,7 @@ def _kept(previous: Snapshot, project: Project, request: Request) -> Snapshot:
 
 
 def _copy_files(kept: Snapshot, staging: Staging) -> None:
+    """Take over the files of entities that are kept. Raises `SnapshotError` for a damaged one."""
     there = staging.take_over(kept.manifest)
     for file in kept.manifest.files:
         if file.path not in there:
@@ -276,4 +278,5 @@ def _differences(stored: Manifest, made: Manifest, names: Sequence[str]) -> Iter
 
 
 def _declaration(record: EntityRecord) -> tuple[object, ...]:
+    """What the entity says of its table."""
     return record.schema, record.table, record.key, record.columns, record.parent

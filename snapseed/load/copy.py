@@ -169,6 +169,7 @@ def read_ahead(items: Iterator[_Item], depth: int, name: str) -> Iterator[Iterat
         waiting = deque(thread.submit(next, items, None) for _ in range(depth + 1))
 
         def taken() -> Iterator[_Item]:
+            """Each item, after asking for one more."""
             while (item := waiting.popleft().result()) is not None:
                 waiting.append(thread.submit(next, items, None))
                 yield item

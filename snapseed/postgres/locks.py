@@ -138,6 +138,7 @@ class Watch:
         self._thread.join(_JOIN_SECONDS)
 
     def _run(self) -> None:
+        """Wait until the step has taken long, then look again and again for who blocks it."""
         try:
             while (seconds := self._moved_at + self._patience - time.monotonic()) > 0:
                 if self._ended.wait(seconds):
@@ -150,6 +151,7 @@ class Watch:
             _log.debug("cannot find out who blocks the load", exc_info=True)
 
     def _look(self, session: Session) -> None:
+        """Ask once who blocks the step, and tell it if somebody else does than before."""
         with session.transaction():
             session.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(_STATEMENT_TIMEOUT))
             rows = read_rows(session, query("blockers"), pid=self._watched.backend_pid)

@@ -105,6 +105,7 @@ class _Utf8(sql.Composable):
     """A text as its bytes in UTF-8: rows are hashed and keys are compared by them, in a database of any encoding."""
 
     def as_bytes(self, context: AdaptContext | None = None) -> bytes:
+        """The expression, for the encoding of this database."""
         connection = context.connection if context else None
         plain = connection is None or holds_utf8(connection)
         text = "{}::pg_catalog.text"
@@ -187,6 +188,7 @@ def _key_value(key: Sequence[Column], found: FirstKey) -> sql.Composable:
 
 
 def _typed(value: sql.Composable, kind: ColumnType) -> sql.Composable:
+    """A value in the type in which keys are compared."""
     if key_type(kind) == "text":
         return _Utf8(value)
     # The name of a type of PostgreSQL's own, which `parse_type` has spelled.
@@ -194,6 +196,7 @@ def _typed(value: sql.Composable, kind: ColumnType) -> sql.Composable:
 
 
 def _row_of(terms: list[sql.Composable]) -> sql.Composable:
+    """One term, or several as a row."""
     return terms[0] if len(terms) == 1 else sql.SQL("ROW({})").format(sql.SQL(", ").join(terms))
 
 

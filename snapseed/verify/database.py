@@ -45,6 +45,7 @@ class ChunkDifference:
 
 
 def _compared(observed: Fingerprint, expected: Fingerprint) -> str:
+    """The difference between two fingerprints, in words."""
     if observed.rows == expected.rows:
         return f"{expected.rows:,} rows as expected, but their contents differ"
     return f"{observed.rows:,} rows, expected {expected.rows:,}"

@@ -153,6 +153,7 @@ def verify_committed(project: Project, *, rows: bool = False) -> list[CommittedR
 
 
 def _verify(project: Project, name: str, tracked: set[str], *, rows: bool) -> CommittedResult:
+    """Compare the files of one snapshot, of which git has `tracked` these."""
     try:
         snapshot = open_snapshot(project.snapshots, name)
     except SnapshotError as exc:

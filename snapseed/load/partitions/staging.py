@@ -143,6 +143,7 @@ def _carried_out(session: LoadSession, tasks: Sequence[StagePart]) -> list[Stage
     if session.executor is not None:
 
         def done(_number: int, part: StagedPart) -> None:
+            """Tell the rows of a task that has ended."""
             if part.copied:
                 session.listener(progress(part.name, part.copied.rows))
 
