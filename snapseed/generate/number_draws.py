@@ -248,5 +248,5 @@ class NumberDraws:
         return times.dates(self.bits(column), start, end)
 
     def _siblings(self) -> pl.Series:
-        """The positions of siblings; rows of a root entity have none."""
+        """The position of each row or item among its siblings."""
         return self.positions

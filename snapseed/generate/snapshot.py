@@ -24,7 +24,7 @@ from snapseed.generate.generators import load_generators
 from snapseed.generate.output import EntityFiles
 from snapseed.generate.parallel import make_parts
 from snapseed.generate.request import Request, Tasks, estimate
-from snapseed.snapshot.manifest import EntityRecord, Manifest
+from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import (
     Snapshot,
     Staging,
@@ -40,6 +40,8 @@ from snapseed.units import size
 _LIBRARIES = ("numpy", "polars", "pyarrow")
 # What rows and files depend on, apart from the generators and their pools.
 _SETTINGS = ("seed", "scale", "now", "part_rows", "chunk_rows")
+# What an entity says of its table.
+_DECLARED = ("schema", "table", "key", "columns", "parent")
 # A snapshot of this many parts takes longer than it takes to estimate its size.
 _MANY_PARTS = 8
 
@@ -268,15 +270,10 @@ def _differences(stored: Manifest, made: Manifest, names: Sequence[str]) -> Iter
         old, new = stored.entity(name), made.entity(name)
         if old is None or new is None:
             yield f"{name}: only in {'the generators' if old is None else 'the snapshot'}"
-        elif _declaration(old) != _declaration(new):
+        elif any(getattr(old, name) != getattr(new, name) for name in _DECLARED):
             yield f"{name}: its declaration has changed"
         elif old.digest() != new.digest():
             pairs = enumerate(zip(old.chunks, new.chunks, strict=False))
             place = next((f", first in chunk {number}" for number, (there, here) in pairs if there != here), "")
             there, here = (f"{record.rows:,} rows ({record.fingerprint})" for record in (old, new))
             yield f"{name}: the snapshot has {there}, generated {here}{place}"
-
-
-def _declaration(record: EntityRecord) -> tuple[object, ...]:
-    """What the entity says of its table."""
-    return record.schema, record.table, record.key, record.columns, record.parent

@@ -64,11 +64,6 @@ class TreeFacts:
     obstacle: str | None
     partitions: tuple[PartitionFacts, ...]
 
-    @property
-    def root(self) -> TableName:
-        """The staging table that COPY writes into if the server finds the partition of each row."""
-        return self.routing(self.oid)
-
     def routing(self, oid: int) -> TableName:
         """The staging table for one that is partitioned: it is named by number, out of the way of all other names."""
         return TableName(self.stage, f"t{oid}")

@@ -113,11 +113,6 @@ class _Utf8(sql.Composable):
         return sql.SQL(form).format(self._obj).as_bytes(context)
 
 
-def key_list(entity: EntityRecord) -> sql.Composed:
-    """The columns of the key, separated by commas: for a constraint or a SELECT."""
-    return sql.SQL(", ").join(sql.Identifier(column.name) for column in entity.key_columns)
-
-
 def text_key(values: Sequence[object]) -> TextKey:
     """A key from the values of its columns, with `NULL` for None."""
     texts = tuple("NULL" if value is None else str(value) for value in values)

@@ -54,11 +54,12 @@ def personal_columns(
     They do by their name or type, or for `reasons`: what a sample of values says, with the rule for it.
     `problems_with` rules, each of which begins with the name of its column, are a reason to propose another one.
     """
-    found = {
-        place: looks
-        for place in places
-        if (looks := by_name_or_type(facts.columns[place]) or reasons.get(place)) is not None
-    }
+    found = {}
+    for place in places:
+        own = facts.columns[place]
+        looks = looks_personal(own.table, (own.name, *own.parts), own.base, is_enum=own.is_enum) or reasons.get(place)
+        if looks:
+            found[place] = looks
     # What refers to one of them gets its rule from there, unless both refer to each other.
     referring = {own for own, target in facts.references if own != target and target in found}
     covered = followed({place: MaskRule("keep") for place in found.keys() - referring}, facts)
@@ -137,11 +138,6 @@ def _words(names: Iterable[str]) -> list[str]:
     spelled = [f"_{words_of(name)}_" for name in names]
     plain = [re.sub(r"_?[0-9]+(?=_)", "", name) for name in spelled]
     return [name for name in (*spelled, *plain) if not re.search(_NAMES["harmless"], name)]
-
-
-def by_name_or_type(column: MaskableColumn) -> tuple[str, str] | None:
-    """Why a column looks personal without a look at its values, as `looks_personal`."""
-    return looks_personal(column.table, (column.name, *column.parts), column.base, is_enum=column.is_enum)
 
 
 def _may_have_texts(base: str, *, is_enum: bool) -> bool:

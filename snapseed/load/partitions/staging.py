@@ -87,7 +87,7 @@ def _steps(session: LoadSession, plan: LoadPlan, table: TablePlan, parallel: Par
         snapshot=replace(session.snapshot, manifest=msgspec.structs.replace(session.snapshot.manifest, entities=())),
         table=bare,
         ledger=TableName(tree.stage, "parts"),
-        into=tree.root,
+        into=tree.routing(tree.oid),
         settings=(*plan.settings, *_ONE_CORE, Setting("statement_timeout", session.environment.statement_timeout, "")),
         sizes=session.settings,
     )
