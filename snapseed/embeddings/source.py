@@ -20,7 +20,7 @@ from psycopg import sql
 
 from snapseed.config import EmbeddingsTable, Environment, Project
 from snapseed.embeddings.embedder import Embedder
-from snapseed.embeddings.queue import JobForm, JobQueue, job_form, require_form
+from snapseed.embeddings.queue import JobForm, JobQueue, job_form
 from snapseed.embeddings.queue_list import ListQueue
 from snapseed.embeddings.queue_stream import StreamQueue
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
@@ -195,9 +195,9 @@ def embedding_session(
             redis_connected(redis_target, environment, consent=consent) as client,
             redis_translated(doing, redis_target),
         ):
-            require_form(client, source.settings.queue, source.queue_name, redis_target.described)
             kind = StreamQueue if source.settings.queue == "stream" else ListQueue
             queue = kind(client, source.queue_name, source.claim_after)
+            queue.require_form(redis_target.described)
             yield EmbeddingSession(source.found_in(connection), target, redis_target, connection, queue)
 
 
@@ -215,20 +215,9 @@ def source_of(project: Project, environment: Environment) -> EmbeddingSource:
 
 
 def require_queue(project: Project, environment: Environment, *, consent: bool = False) -> None:
-    """Check before a load that jobs can be created after its COMMIT.
-
-    Raises what `resolve_source`, the guard of Redis and connecting to it raise, and `ConfigurationError` for a pooler
-    before the database, or a queue in the other form.
-    """
-    source, target = source_of(project, environment), resolve_target(project, environment)
-    redis_target = resolve_redis(project, environment)
-    with connected(target) as connection:
-        require_session(connection, target)
-    with (
-        redis_connected(redis_target, environment, consent=consent) as client,
-        redis_translated("looking at the queue", redis_target),
-    ):
-        require_form(client, source.settings.queue, source.queue_name, redis_target.described)
+    """Check before a load that jobs can be created after its COMMIT. Raises as `embedding_session`."""
+    with embedding_session(project, environment, consent=consent):
+        pass
 
 
 def load_embedder(name: str, options: Mapping[str, Any], folder: Path, where: str) -> Embedder:
