@@ -133,10 +133,6 @@ def resolve_source(project: Project, environment: Environment, manifest: Manifes
         )
     if settings.key is not None:
         _require_uuids(texts, target, settings, where)
-    if settings.tries < 1:
-        raise ConfigurationError(
-            "a number is out of range", where=f"{where} tries", observed=repr(settings.tries), expected="1 or more"
-        )
     claim_after = parse_seconds(settings.claim_after, where=f"{where} claim_after")
     if claim_after < _SHORTEST_CLAIM_SECONDS:
         raise ConfigurationError(
@@ -249,6 +245,7 @@ def load_embedder(name: str, options: Mapping[str, Any], folder: Path, where: st
 
 
 def _entity(manifest: Manifest, name: str, where: str) -> EntityRecord:
+    """The entity that a setting names. Raises `ConfigurationError` if the snapshot does not have it."""
     record = manifest.entity(name)
     if record is None:
         known = ", ".join(entity.name for entity in manifest.entities)
@@ -282,6 +279,7 @@ def _columns_of(entity: EntityRecord, settings: EmbeddingsTable, names: tuple[st
 
 
 def _require_uuids(texts: EntityRecord, target: EntityRecord, settings: EmbeddingsTable, where: str) -> None:
+    """Raise `ConfigurationError` unless all keys are uuids."""
     columns = [column for column in target.columns if column.name in {settings.key, settings.parent}]
     for column in (*columns, *texts.key_columns):
         if column.kind().family is not Family.UUID:
@@ -294,6 +292,7 @@ def _require_uuids(texts: EntityRecord, target: EntityRecord, settings: Embeddin
 
 
 def _require_dimensions(target: EntityRecord, settings: EmbeddingsTable, embedder: Embedder, where: str) -> None:
+    """Raise `ConfigurationError` unless the embedder's vectors fit the column."""
     declared = next(column.type for column in target.columns if column.name == settings.vector)
     size = re.fullmatch(r"vector\((\d+)\)", declared)
     if size and int(size[1]) != embedder.dimensions:
