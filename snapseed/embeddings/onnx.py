@@ -80,12 +80,13 @@ class OnnxEmbedder:
 
     def _vectors(self, encoded: list[Any]) -> Float32s:
         """The vectors of tokenized texts, each of length 1."""
-        longest = max(1, *(len(one.ids) for one in encoded)) if encoded else 1
-        given = {name: np.zeros((len(encoded), longest), np.int64) for name in _INPUTS}
-        for row, one in enumerate(encoded):
-            for name, attribute in _INPUTS.items():
-                values = getattr(one, attribute)
-                given[name][row, : len(values)] = values
+        longest = max(1, *(len(one.ids) for one in encoded))
+        for one in encoded:
+            one.pad(longest)
+        given = {
+            name: np.array([getattr(one, attribute) for one in encoded], np.int64)
+            for name, attribute in _INPUTS.items()
+        }
         inputs = {name: given[name] for name in self._inputs}
         found: Float32s = self._session.run(None, inputs)[0]
         if found.ndim > 2 and self._pooling == "first":  # noqa: PLR2004 - texts, tokens, numbers

@@ -18,7 +18,8 @@ from typing import Any, cast
 import msgspec
 from psycopg import sql
 
-from snapseed.config import EmbeddingsTable, Environment, Project
+from snapseed.config import Environment, Project
+from snapseed.config.settings import EmbeddingsTable
 from snapseed.embeddings.embedder import Embedder
 from snapseed.embeddings.queue import JobForm, JobQueue, job_form
 from snapseed.embeddings.queue_list import ListQueue
