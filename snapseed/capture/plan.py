@@ -11,6 +11,7 @@ from psycopg import sql
 
 from snapseed.capture.prepare import SourceTable
 from snapseed.capture.request import CaptureRequest
+from snapseed.postgres import listed
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.rowhash import between, key_order, key_type
 from snapseed.snapshot.manifest import FirstKey
@@ -90,19 +91,10 @@ def _ranges(connection: Connection, table: SourceTable, part_rows: int) -> Itera
 
 def _first_keys(connection: Connection, table: SourceTable, part_rows: int) -> list[FirstKey]:
     """The first key of each file, from an index alone where the server can."""
-    names = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.key)
-    texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(column.name)) for column in table.key)
-    statement = sql.SQL(
-        "SELECT {texts} FROM (SELECT {names}, row_number() OVER (ORDER BY {order}) AS number FROM {rows}) AS numbered"
-        " WHERE number % {part_rows} = 1 ORDER BY number"
-    )
-    found = connection.execute(
-        statement.format(
-            texts=texts,
-            names=names,
-            order=key_order(table.key),
-            rows=table.name.rows(),
-            part_rows=sql.Literal(part_rows),
-        )
-    ).fetchall()
-    return [tuple(map(str, row)) for row in found]
+    names = [sql.Identifier(column.name) for column in table.key]
+    texts = listed(sql.SQL("{}::text").format(name) for name in names)
+    query = sql.SQL(
+        "SELECT {} FROM (SELECT {}, row_number() OVER (ORDER BY {}) AS number FROM {}) AS numbered"
+        " WHERE number % {} = 1 ORDER BY number"
+    ).format(texts, listed(names), key_order(table.key), table.name.rows(), part_rows)
+    return [tuple(map(str, row)) for row in connection.execute(query).fetchall()]

@@ -28,7 +28,7 @@ from snapseed.events import Advanced, Listener, ignore
 from snapseed.postgres.connect import Connection, Session, Target
 from snapseed.postgres.copy_out import BatchLimits, copied_out
 from snapseed.postgres.facts import SequenceFacts, TableName
-from snapseed.postgres.rowhash import key_order, rows_fingerprint, whole_row_order
+from snapseed.postgres.rowhash import row_order, rows_fingerprint
 from snapseed.snapshot.arrow import pc
 from snapseed.snapshot.hashing import EMPTY, Fingerprint, combined, fingerprint
 from snapseed.snapshot.manifest import PartFile, SequencePosition
@@ -150,7 +150,7 @@ def _read(
 def _batches(session: Session, piece: Piece, stop: threading.Event, sizes: Sizes) -> Generator[pa.RecordBatch]:
     """The rows of all sources, in the order of the key. Ends with `CancelledError` when `stop` is set."""
     table = piece.table
-    order = key_order(table.key) if table.key else whole_row_order(table.columns)
+    order = row_order(table.key, table.columns)
     # A batch that is a chunk is written without a copy.
     limits = BatchLimits(rows=sizes.chunk_rows, bytes=_BATCH_BYTES)
     for source in piece.sources:

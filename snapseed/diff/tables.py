@@ -13,14 +13,7 @@ from snapseed.errors import SnapshotError
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.copy_out import copied_out
 from snapseed.postgres.facts import TableName
-from snapseed.postgres.rowhash import (
-    between,
-    has_null,
-    key_order,
-    range_fingerprints,
-    rows_fingerprint,
-    whole_row_order,
-)
+from snapseed.postgres.rowhash import between, has_null, key_order, range_fingerprints, row_order, rows_fingerprint
 from snapseed.snapshot.hashing import EMPTY, Fingerprint, UInt64s, combined, row_hashes
 from snapseed.snapshot.keys import as_text
 from snapseed.snapshot.manifest import RESTORE, Column, EntityRecord, FirstKey
@@ -175,7 +168,7 @@ class DatabaseTable:
             for column, cast in zip(columns, is_cast, strict=True)
         ]
         for among in ranges:
-            order = key_order(key) if key and not among.nulls else whole_row_order(own)
+            order = row_order(() if among.nulls else key, own)
             source = sql.SQL("{} ORDER BY {}").format(self._inside([among], key), order)
             if any(is_cast):
                 source = sql.SQL("(SELECT {} FROM {}) AS rows").format(sql.SQL(", ").join(selected), source)

@@ -25,6 +25,7 @@ from snapseed.events import Advanced, Listener, ignore
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_rows
 from snapseed.load.plan import ColumnPlan, Slice, TablePlan
 from snapseed.load.request import LoadSettings
+from snapseed.postgres import listed
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.rowhash import row_hash
 from snapseed.snapshot.manifest import Column
@@ -124,7 +125,7 @@ def merge_rows(connection: Connection, table: TablePlan) -> None:
     others = [sql.Identifier(column.name) for column in columns if column not in table.entity.key_columns]
     action: sql.Composable = sql.SQL("NOTHING")
     if others:
-        assignments = sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(name) for name in others)
+        assignments = listed(sql.SQL("{0} = excluded.{0}").format(name) for name in others)
         differ = sql.SQL("{} OPERATOR(pg_catalog.<>) {}").format(
             row_hash(columns, "held"), row_hash(columns, "excluded")
         )
@@ -225,4 +226,4 @@ def _widen_socket(connection: Connection, size: int) -> None:
 
 def _names(columns: Sequence[Column | ColumnPlan]) -> sql.Composed:
     """The names of these columns, separated by commas."""
-    return sql.SQL(", ").join(sql.Identifier(column.name) for column in columns)
+    return listed(column.name for column in columns)

@@ -22,6 +22,7 @@ from snapseed.load.prepare import LoadSession
 from snapseed.load.request import Mode
 from snapseed.load.restore import fill_views, restore_positions
 from snapseed.load.unchanged import table_state
+from snapseed.postgres import listed
 from snapseed.postgres.connect import Connection, Statements, role_search_path
 from snapseed.postgres.facts import SequenceFacts, TableName
 from snapseed.postgres.locks import lock_tables
@@ -110,7 +111,7 @@ def empty_tables(connection: Connection, plan: LoadPlan) -> None:
     # A truncated table may refer to one that is deleted from, never the other way round.
     tables = _referring_first(plan)
     if truncated := [table.table.rows() for table in tables if table.empty_by is Emptying.TRUNCATE]:
-        connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(truncated)))
+        connection.execute(sql.SQL("TRUNCATE {}").format(listed(truncated)))
     for table in tables:
         if table.empty_by is Emptying.DELETE:
             connection.execute(sql.SQL("DELETE FROM {}").format(table.table.rows()))
@@ -129,7 +130,7 @@ def set_storage(connection: Connection, plan: LoadPlan, storage: LiteralString) 
     for table in plan.tables:
         if table.uncompressed:
             actions = (action.format(sql.Identifier(name)) for name in table.uncompressed)
-            _alter(connection, table, "{}", sql.SQL(", ").join(actions))
+            _alter(connection, table, "{}", listed(actions))
 
 
 def build_indexes(connection: Connection, plan: LoadPlan) -> None:

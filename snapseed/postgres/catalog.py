@@ -9,7 +9,7 @@ import msgspec
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from snapseed.postgres import query
+from snapseed.postgres import listed, query
 from snapseed.postgres.connect import Connection, role_search_path
 from snapseed.postgres.facts import ServerFacts, TableFacts, TableName
 
@@ -92,7 +92,7 @@ def _look_for_rows(connection: Connection, tables: Sequence[dict[str, Any]]) -> 
         where = sql.SQL(" AND ").join([sql.SQL("true"), *filled])
         exists = sql.SQL("EXISTS (SELECT 1 FROM {} WHERE {})").format(name.rows(), where)
         looks.append(exists if table["may_look"] else sql.SQL("NULL"))
-    statement = sql.SQL("SELECT ARRAY[{}]::bool[]").format(sql.SQL(", ").join(looks))
+    statement = sql.SQL("SELECT ARRAY[{}]::bool[]").format(listed(looks))
     ((answers,),) = connection.execute(statement).fetchall()
     for table, answer in zip(tables, answers, strict=True):  # type: ignore[call-overload]
         table["has_rows"] = answer

@@ -15,6 +15,7 @@ from psycopg import errors, generators, pq, sql
 
 from snapseed.core import BAD_STREAM, BEYOND_ARROW, NO_ROOM, CopyStream, library, reason
 from snapseed.errors import ServerError, SnapseedError, SnapshotError
+from snapseed.postgres import listed
 from snapseed.postgres.connect import Connection
 from snapseed.snapshot.decoding import Receiver
 from snapseed.snapshot.manifest import Column
@@ -57,7 +58,7 @@ def copied_out(
     Iterating raises the driver's errors, `SnapshotError` for a value that a snapshot cannot hold, and `ServerError` if
     the server does not send rows of these columns; `where` says in these errors where the rows are from.
     """
-    names = sql.SQL(", ").join(_as_stored(column) for column in columns)
+    names = listed(_as_stored(column) for column in columns)
     statement = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT (FORMAT binary)").format(names, source)
     return closing(_batches(connection, statement, columns, where, limits))
 

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from snapseed.config.settings import suggestion
 from snapseed.errors import ConfigurationError, SchemaError
+from snapseed.postgres import listed
 from snapseed.postgres.catalog import read_tables
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.facts import ColumnFacts, TableFacts, TableName
@@ -94,8 +95,7 @@ def lacks_privilege(privilege: str, facts: TableFacts, role: str, columns: Seque
     if len(columns) in {0, len(facts.columns)}:
         return problem(f"the role lacks {privilege} on {facts.name}", f"GRANT {privilege} ON {{}} TO {{}}", *names)
     text = f"the role lacks {privilege} ({', '.join(columns)}) on {facts.name}"
-    quoted = sql.SQL(", ").join(map(sql.Identifier, columns))
-    return problem(text, f"GRANT {privilege} ({{}}) ON {{}} TO {{}}", quoted, *names)
+    return problem(text, f"GRANT {privilege} ({{}}) ON {{}} TO {{}}", listed(columns), *names)
 
 
 def unreadable(facts: TableFacts, columns: Collection[str], role: str) -> Iterator[Problem]:

@@ -22,7 +22,7 @@ from psycopg.conninfo import make_conninfo
 from snapseed.config import Environment
 from snapseed.errors import ServerError
 from snapseed.events import Advanced, Event, Listener, Note, PhaseStarted
-from snapseed.postgres import query
+from snapseed.postgres import listed, query
 from snapseed.postgres.catalog import find_tables, read_rows, search_schemas
 from snapseed.postgres.connect import Connection, Session, Target, connected, opened
 from snapseed.postgres.facts import TableName
@@ -74,7 +74,7 @@ def lock_tables(connection: Connection, tables: Sequence[TableName], *, exclusiv
     if locked := [n.rows() for n in found if read_rows(connection, may_lock, schema=n.schema, table=n.table)]:
         # Either the lock that TRUNCATE and ALTER TABLE take later, or the weakest that keeps writers out.
         mode = sql.SQL("ACCESS EXCLUSIVE" if exclusive else "SHARE ROW EXCLUSIVE")
-        connection.execute(sql.SQL("LOCK TABLE {} IN {} MODE").format(sql.SQL(", ").join(locked), mode))
+        connection.execute(sql.SQL("LOCK TABLE {} IN {} MODE").format(listed(locked), mode))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from snapseed.capture.mask.facts import Facts, MaskableColumn, Place
 from snapseed.capture.mask.rules import MOMENTS, NUMBERS, followed
 from snapseed.config.settings import MaskRule
 from snapseed.generate.words import words_of
-from snapseed.postgres import query
+from snapseed.postgres import listed, query
 from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Connection
 
@@ -160,9 +160,9 @@ def _counted(connection: Connection, columns: list[MaskableColumn]) -> Iterable[
         name, own = sql.Identifier(str(number)), sql.Identifier(column.name)
         hits = [sql.SQL("count(*) FILTER (WHERE {} ~ {})").format(name, pattern) for pattern in _VALUES.values()]
         texts.append(sql.SQL("pg_catalog.left({}::text, {}) AS {}").format(own, _CHARACTERS, name))
-        counts.append(sql.SQL("ARRAY[count({}), {}]").format(name, sql.SQL(", ").join(hits)))
+        counts.append(sql.SQL("ARRAY[count({}), {}]").format(name, listed(hits)))
     statement = sql.SQL("SELECT {} FROM (SELECT {} FROM {} LIMIT {}) sample").format(
-        sql.SQL(", ").join(counts), sql.SQL(", ").join(texts), columns[0].of_table.identifier(), _ROWS
+        listed(counts), listed(texts), columns[0].of_table.identifier(), _ROWS
     )
     row: tuple[list[int], ...] = connection.execute(statement).fetchone() or ()  # type: ignore[assignment]
     return row

@@ -28,6 +28,7 @@ from snapseed.capture.subset.selection import (
 from snapseed.config import Project
 from snapseed.errors import SnapshotError, UsageError
 from snapseed.events import Listener, Note, ignore
+from snapseed.postgres import listed
 from snapseed.postgres.connect import Connection, role_search_path
 from snapseed.snapshot.store import Snapshot
 
@@ -285,6 +286,6 @@ def _missing_index(step: Step) -> Iterator[MissingIndex]:
         statement = sql.SQL("CREATE INDEX {}ON {} ({});").format(
             sql.SQL("" if step.end.facts.kind == "p" else "CONCURRENTLY "),
             step.end.facts.name.identifier(),
-            sql.SQL(", ").join(map(sql.Identifier, step.searched)),
+            listed(step.searched),
         )
         yield MissingIndex(step.end.name, step.searched, statement.as_string())

@@ -27,7 +27,7 @@ from snapseed.load.outcome import CopyStarted
 from snapseed.load.partitions.part import StagedPart, StagePart, stage_over, stage_part
 from snapseed.load.plan import LoadPlan, ParallelPlan, Setting, Share, TablePlan
 from snapseed.load.prepare import LoadSession
-from snapseed.postgres import locks, query
+from snapseed.postgres import listed, locks, query
 from snapseed.postgres.connect import Connection, Session, connected, opened
 from snapseed.postgres.facts import TableName
 from snapseed.postgres.failures import may_pass
@@ -267,7 +267,7 @@ def drop_partitions(connection: Connection, plan: ParallelPlan) -> None:
         # DROP TABLE would take the foreign keys of those tables with it, and refuses.
         detach = sql.SQL("ALTER TABLE {} DETACH PARTITION {}")
         _run(connection, (detach.format(p.parent.identifier(), p.name.identifier()) for p in plan.tree.partitions))
-    names = sql.SQL(", ").join(found.name.identifier() for found in plan.tree.partitions)
+    names = listed(found.name.identifier() for found in plan.tree.partitions)
     connection.execute(sql.SQL("DROP TABLE {}").format(names))
 
 
@@ -289,8 +289,7 @@ def attach_partitions(connection: Connection, plan: ParallelPlan) -> None:
     )
     _run(connection, (drop.format(p.name.identifier()) for p in partitions))
     _run(connection, (sql.Composed([sql.SQL(text)]) for p in partitions for text in p.placed))
-    schemas = sql.SQL(", ").join(map(sql.Identifier, plan.tree.schemas))
-    connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(schemas))
+    connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(listed(plan.tree.schemas)))
 
 
 def _run(connection: Connection, statements: Iterable[sql.Composed]) -> None:
