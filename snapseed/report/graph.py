@@ -20,11 +20,11 @@ from snapseed.snapshot.manifest import EntityRecord
 _BEFORE_NAMES = frozenset(["create", "alter", "unlogged", "table", "if", "not", "exists", "only", "add", "column"])
 # Of a box and what is around it, in units of the drawing.
 WIDTH, HEIGHT = 164, 44
-_ACROSS, _DOWN = 64, 14
+_ACROSS, _DOWN, _BEND = 64, 14, 32
 # The height of a place that lines pass through, the width of a lane, and the distance of its lines from a middle.
 _PASSING, _LANE, _APART = 20, 8, 6
-# Beyond this many entities, those with the most references are drawn.
-_DRAWN, _DRAWN_OF_MORE = 60, 36
+# Of more entities, those with the most references are drawn.
+_DRAWN = 48
 # With fewer references than that, tables on their own stand side by side.
 _FEWEST_LAYERS = 5
 # Sweeps over the layers, in each of which an entity moves to the middle of those that it is linked with.
@@ -85,11 +85,9 @@ def drawings(entities: Sequence[EntityRecord], links: Sequence[Reference]) -> tu
 
     The wide one has layers from left to right. Entities on their own fill the shortest.
     """
-    names = [entity.name for entity in entities]
-    if len(names) > _DRAWN:
-        degree = Counter(name for link in links for name in (link.entity, link.to))
-        most = sorted(entities, key=lambda entity: (-degree[entity.name], -entity.bytes))[:_DRAWN_OF_MORE]
-        names = [name for name in names if name in {entity.name for entity in most}]
+    degree = Counter(name for link in links for name in (link.entity, link.to))
+    most = sorted(entities, key=lambda entity: (-degree[entity.name], -entity.bytes))[:_DRAWN]
+    names = [entity.name for entity in entities if entity in most]
     pairs = [(link.to, link.entity) for link in links if link.to != link.entity and {link.to, link.entity} <= {*names}]
     layers, ways = arranged(list(dict.fromkeys(pairs)))
     alone = [name for name in names if name not in {*chain.from_iterable(pairs)}]
@@ -131,10 +129,8 @@ def _listed(names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Drawing:
 
 def _line(way: Sequence[tuple[float, float]]) -> str:
     """A line through the middles of these places: straight in each, where a box would cover it."""
-    path, bend = f"M{way[0][0]:g} {way[0][1]:g}h{WIDTH}", _ACROSS // 2
-    for (_, y), (_, to_y) in pairwise(way):
-        path += f"c{bend} 0 {bend} {to_y - y:g} {_ACROSS} {to_y - y:g}h{WIDTH}"
-    return path
+    bends = [f"c{_BEND} 0 {_BEND} {to - y:g} {_ACROSS} {to - y:g}h{WIDTH}" for (_, y), (_, to) in pairwise(way)]
+    return f"M{way[0][0]:g} {way[0][1]:g}h{WIDTH}{''.join(bends)}"
 
 
 def arranged(pairs: Sequence[tuple[str, str]]) -> tuple[list[list[Place]], list[list[Place]]]:
