@@ -14,8 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from snapseed.config import NAME_PATTERN
-from snapseed.config.settings import suggestion
+from snapseed.config.settings import NAME_PATTERN, suggestion
 from snapseed.errors import SnapshotError, UsageError
 from snapseed.printable import UNPRINTABLE
 from snapseed.snapshot.hashing import Fingerprint, combined
@@ -246,12 +245,6 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """All files, the schema's and lists first; those in lists if the snapshot was opened."""
         schema = [self.schema_file] if self.schema_file else []
         return chain(schema, self.lists, (file for entity in self.entities for file in entity.files))
-
-    @property
-    def stored_bytes(self) -> int:
-        """Size of all files."""
-        others: list[FileList | SchemaFile] = [*self.lists, *([self.schema_file] if self.schema_file else [])]
-        return self.bytes + sum(file.bytes for file in others)
 
     @property
     def rows(self) -> int:
