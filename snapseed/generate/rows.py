@@ -65,10 +65,10 @@ class Draws(NumberDraws):
         In a root entity that grows, these are the earlier rows; the very first row has none, and gets null. All are
         equally likely, or with an `exponent` the first ones the most popular, as in `zipf`. With `distinct`, siblings
         get different keys, in ascending order, as tables that join two others need; `among` in the fan-out limits the
-        number of siblings to the rows that exist. With `unique`, no key comes twice: root rows get the key of the row of
-        their own number, and so do their children where each has one at most. The keys are those that `rows.key()`
-        makes. Raises `ValueError` if `entity` is not a root entity or has a key of several columns, and if there are too
-        few rows for distinct or unique keys.
+        number of siblings to the rows that exist. With `unique`, no key comes twice: root rows get the key of the row
+        of their own number, and so do their children where each has one at most. The keys are those that `rows.key()`
+        makes. Raises `ValueError` if `entity` is not a root entity or has a key of several columns, and if there are
+        too few rows for distinct or unique keys.
 
         >>> rows.reference("invited_by", things).to_list()
         [None, 1, 1, 2]

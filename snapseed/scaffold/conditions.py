@@ -174,7 +174,7 @@ def conditions_of(table: Table, now: datetime = NOW) -> Conditions:
     # A reference is not in order with anything that is drawn.
     foreign = table.foreign_columns
     orders = tuple(
-        order for order in map(_order, rules) if order and (order.before in foreign) == (order.after in foreign)
+        order for order in map(order_of, rules) if order and (order.before in foreign) == (order.after in foreign)
     )
     defaults = {name: constant_of(default, now) for name, default in table.defaults.items()}
     listed = {column.name: _listed(column, limits[column.name]) for column in table.columns}
@@ -229,7 +229,7 @@ def _rules(check: Check, now: datetime = NOW) -> list[Rule]:
     return rules
 
 
-def _order(rule: Rule) -> Order | None:
+def order_of(rule: Rule) -> Order | None:
     """The order that a rule asks for, also in the forms `x IS NULL OR …`, `x < y + 30` and `x - y <= '30 days'`."""
     match alternatives(rule.tree) if rule.tree else ():
         case [exp.LT() | exp.LTE() | exp.GT() | exp.GTE() | exp.NEQ() as part]:

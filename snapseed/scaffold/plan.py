@@ -31,6 +31,8 @@ from snapseed.snapshot.manifest import IDENTIFIER, is_identifier
 Refusal = Callable[[CandidateRows], str | None]
 _Impossible = Mapping[int, ImpossibleError]
 _TITLE_LENGTH = 80
+# So many tables in all are planned again to find other parents for some of them.
+_MOST_PLANNED = 3_000
 _OWN = re.compile(r"\{own:([^}]*)\}")
 _ROWS = re.compile(r"\{rows:([^}]*)\}")
 _ENTITY = re.compile(r"\{entity:([^}]*)\}")
@@ -131,6 +133,7 @@ def plan_project(
     excluded = {**odd, **held.by_tools, **held.by_others}
     single: Mapping[int, str] = {}
     barred: frozenset[tuple[int, ForeignKey]] = frozenset()
+    tries = iter(range(_MOST_PLANNED // max(1, len(tables))))
 
     def attempt(parents: frozenset[tuple[int, ForeignKey]]) -> tuple[Arrangement, list[EntityPlan], _Impossible]:
         arrangement = arrange(by_oid, conditions, excluded, single, held.kept, parents)
@@ -148,7 +151,7 @@ def plan_project(
             continue
         lost = {*impossible, *arrangement.left_out}
         rest = [table for oid, table in by_oid.items() if oid in lost - excluded.keys()]
-        for way in _other_ways(arrangement, impossible, rest, barred):
+        for way, _ in zip(_other_ways(arrangement, impossible, rest, barred), tries, strict=False):
             other, _, still = attempt(way)
             if lost > {*still, *other.left_out}:
                 barred = way
@@ -214,11 +217,10 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
         since[oid], strides[oid] = proposal.since, strides[parent] * (most or 1)
         entity = _entity(proposal, columns, None if parent is None else entities[parent].name, names)
         among = entity.among and alias_of(entity.among, entity.parameters)
-        entities[oid] = replace(
-            entity,
-            per_parent=None if most is None else fan_out_of([min(count, most) for count in counts or [most]], among),
-            rows=rows_of(arrangement, oid, largest),
-        )
+        per_parent = None if most is None else fan_out_of([min(count, most) for count in counts or [most]], among)
+        if most is not None and (only := proposal.sources.only):
+            per_parent = f"counted({only} * {most}, {most})" if most > 1 else f"counted({only}, 1)"
+        entities[oid] = replace(entity, per_parent=per_parent, rows=rows_of(arrangement, oid, largest))
     columns_of = {entity.name: entity.columns for entity in entities.values()}
     for oid, entity in entities.items():
         for other, column in sorted(entity.used):

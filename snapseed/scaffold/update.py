@@ -42,13 +42,18 @@ def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Ta
         if str(table) in plan.left_out and table not in own.values() and not kept_by(table.schema, table.name)
     ]
     gone: list[str] = []
+    paths = {entity.name: Path(entity.function.__code__.co_filename) for entity in entities}
+    # A decorator of another package hides the module.
+    places = {name: path.relative_to(folder).as_posix() for name, path in paths.items() if path.is_relative_to(folder)}
+    modules = {place: (folder / place).read_text(encoding="utf-8") for place in places.values()}
     for entity in entities:
-        path, table = Path(entity.function.__code__.co_filename), own.get(entity.name)
-        # A decorator of another package hides the module.
-        place = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else ""
-        text, told = path.read_text(encoding="utf-8") if place else "", f"{folder.name}/{place or entity.name}"
+        place, table = places.get(entity.name, ""), own.get(entity.name)
+        text, told = modules.get(place, ""), f"{folder.name}/{place or entity.name}"
         if table is None:
-            gone.append(f"gone from the database, to delete by hand: {told}")
+            imports = re.compile(rf"^ *from \.{place.removesuffix('.py')} import ", re.MULTILINE)
+            users = [f"{folder.name}/{other}" for other, found in modules.items() if imports.search(found)]
+            also = f", once these no longer import it: {', '.join(users)}" * bool(users)
+            gone.append(f"gone from the database, to delete by hand: {told}{also}")
             continue
         columns = {column.name: column for column in table.columns}
         if lost := [name for name in entity.columns if name not in columns]:
@@ -81,7 +86,9 @@ def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Ta
         lists = re.findall(r"^(\w+) (= \[\n(?: .*\n)+\]\n)", texts["words.py"], re.MULTILINE)
         if missing := [f"{name} {listed}" for name, listed in lists if name not in _names([old])]:
             files["words.py"] = old + "".join(missing) if old else texts["words.py"]
-    then = [*["git diff           # read what was added"] * bool(files), "snapseed generate", "snapseed load"]
+    # git shows nothing of files that it does not know.
+    read = "git add --intent-to-add . && git diff   # read what was added"
+    then = [*[read] * bool(files), "snapseed generate", "snapseed load"]
     return Scaffold(
         heading="" if files or gone or remarks else "nothing to do: the project has what the database has",
         files=files,

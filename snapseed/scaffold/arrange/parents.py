@@ -12,6 +12,7 @@ from snapseed.postgres.facts import ColumnFacts
 from snapseed.scaffold.conditions import Conditions
 from snapseed.scaffold.names import singular, suggests
 from snapseed.scaffold.schema import ForeignKey, Table
+from snapseed.snapshot.types import Family
 
 # Some schemas begin the names of all columns of a table with the same letters: `c_name` and `c_custkey` of `customer`.
 _LETTERS = re.compile("[a-z]{1,3}_")
@@ -51,7 +52,8 @@ def _by_key(table: Table) -> set[str]:
     letters = _LETTERS.match(key)
     if letters and all(words_of(column.name).startswith(letters[0]) for column in table.columns):
         key = key.removeprefix(letters[0])
-    return {key} - _PLAIN
+    is_text = table.kind(table.primary_key[0]).family is Family.TEXT
+    return {key} - _PLAIN if not is_text or key.startswith(singular(words_of(table.name))) else set()
 
 
 def _guesses(table: Table, targets: Mapping[tuple[str, str], Table]) -> Iterator[ForeignKey]:
@@ -139,7 +141,8 @@ def _score(table: Table, key: ForeignKey, target: Table) -> int:
     points += _IN_KEY if any(set(key.columns) <= set(index) for index in table.unique) else 0
     # If a table refers to a rental and to its customer, the rental is the parent: it leads to the customer.
     others = {other.target for other in table.foreign_keys if other.target != key.target}
-    points += _BETWEEN if any(other.target in others and other.is_required for other in target.foreign_keys) else 0
+    between = [other for other in target.foreign_keys if other.target in others and other.is_required]
+    points += 0 if all(other.guess for other in between) else _BETWEEN
     points += _REQUIRED if key.is_required else 0
     points += _CASCADES if key.cascades else 0
     points += _NAMED_LIKE if ours.startswith(singular(theirs)) else _NAMED_LIKE // 2 if ours.endswith(theirs) else 0

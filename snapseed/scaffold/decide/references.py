@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from snapseed.scaffold.arrange import Arrangement, Place
-from snapseed.scaffold.conditions import Conditions, Rule
-from snapseed.scaffold.draws import quoted
+from snapseed.scaffold.conditions import Conditions, Rule, order_of
+from snapseed.scaffold.draws import literal, quoted
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.scaffold.statistics import shares_of_keys
 
@@ -19,7 +19,8 @@ class KeySource:
     In an expression, `{own:NAME}` stands for a column of the row, `{rows:NAME}` for the rows of an entity that the
     function receives, and `{entity:NAME}` for the entity itself. `is_fixed`: it is the one possible source, even if
     another key has filled a column differently. `statement` is a variable that the expressions use, and its code.
-    Each parent has at most `at_most` rows, and no more than there are of the entity `among`.
+    Each parent has at most `at_most` rows, and no more than there are of the entity `among`; `only` those have any that
+    meet this polars expression.
     """
 
     codes: Mapping[str, str] = field(default_factory=dict)
@@ -29,6 +30,7 @@ class KeySource:
     statement: tuple[str, str] | None = None
     among: str | None = None
     at_most: int | None = None
+    only: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,23 @@ class References:
             return KeySource()
         if target == self.oid:
             return self._to_itself(key)
+        # Checks of these columns ask for some of the values that the other table's columns have.
+        wanted = {
+            referred: [value for value in arrangement.conditions[target].listed[referred] if value in allowed]
+            for name, referred in key.pairs
+            if (allowed := self.conditions.limits[name].allowed) is not None
+            and not {*(arrangement.conditions[target].limits[referred].allowed or [None])} <= {*allowed}
+        }
+        if wanted and (key != parent or not all(wanted.values())):
+            return KeySource()
         if target in arrangement.ancestors(self.oid):
             if key != parent and parent is not None and target == parent.target and arrangement.is_referable(key):
                 return self._another(key)
-            return KeySource(self._of_row(key, self._rows(target)), is_fixed=key == parent)
+            kinds = (
+                f"pl.col({quoted(name)}).is_in([{', '.join(map(literal, values))}])" for name, values in wanted.items()
+            )
+            only = " & ".join(kinds) or None
+            return KeySource(self._of_row(key, self._rows(target)), is_fixed=key == parent, only=only)
         found = self._of_others(key, is_unique=self.table.are_unique(key.columns))
         # Rows that an index is not about can be the only ones.
         return (
@@ -106,19 +121,19 @@ class References:
         return KeySource({name: code}, among=target.name)
 
     def met(self, rule: Rule) -> bool:
-        """Whether a rule by which two references differ, or are in order, holds because one is to an earlier row."""
-        parent = self.place.parent
-        if parent is None or self.arrangement.ancestors(self.oid) != [parent.target]:
+        """Whether a rule by which a reference differs from another, or from the key, holds as it is to an earlier row.
+
+        The first row of all refers to none, if it may.
+        """
+        parent, order = self.place.parent, order_of(rule)
+        if order is None:
             return False
-        earlier = {key.columns for key in self.table.foreign_keys if key.target == parent.target and key != parent}
-        return any(
-            order.rule == rule
-            and (
-                ((order.before,) in earlier and (order.after,) == parent.columns)
-                or (order.either and (order.after,) in earlier and (order.before,) == parent.columns)
-            )
-            for order in self.conditions.orders
-        )
+        keys = self.table.foreign_keys
+        later = [(key.columns, key.target_columns) for key in keys if key.target == self.oid and not key.is_required]
+        if parent is not None and self.arrangement.ancestors(self.oid) == [parent.target]:
+            later += [(key.columns, parent.columns) for key in keys if key.target == parent.target and key != parent]
+        ends = (order.before,), (order.after,)
+        return any(pair == ends or (order.either and pair == ends[::-1]) for pair in later)
 
     def one_each(self, key: ForeignKey) -> KeySource:
         """Another row for each row: the one of the same number."""
@@ -216,11 +231,14 @@ class References:
         is_unique = self.table.are_unique(key.columns)
         if self.arrangement.is_referable(key) and not is_unique:
             code = f"rows.reference({quoted(key.columns[0])}, {self.place.name})"
-            if key.is_required or self.conditions.on(key.columns[0]):
+            if key.is_required or not all(
+                self.met(rule) for rule in self.conditions.rules if key.columns[0] in rule.columns
+            ):
                 code += f".fill_null({{own:{key.target_columns[0]}}})"
             return KeySource({key.columns[0]: code}, is_fixed=True, may_be_null=True)
         if key.is_required:
-            return KeySource({name: f"{{own:{referred}}}" for name, referred in key.pairs}, is_fixed=True)
+            codes = {name: f"{{own:{referred}}}" for name, referred in key.pairs}
+            return KeySource(codes, is_fixed=True, is_unique=is_unique and len(codes) == 1)
         if self.place.parent is None or is_unique:
             return KeySource()
         earlier = "pl.select(pl.when(rows.positions > 0).then({{own:{}}}.shift())).to_series()"
