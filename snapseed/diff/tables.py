@@ -22,9 +22,9 @@ from snapseed.postgres.rowhash import (
     has_null,
     key_order,
     range_fingerprints,
+    row_order,
     rows_fingerprint,
     text_key,
-    whole_row_order,
 )
 from snapseed.snapshot.arrow import of_numbers
 from snapseed.snapshot.hashing import EMPTY, Fingerprint, UInt64s, combined, row_hashes
@@ -197,7 +197,7 @@ class DatabaseTable:
             for column, cast in zip(columns, is_cast, strict=True)
         ]
         for among in ranges:
-            order = key_order(key) if key and not among.nulls else whole_row_order(own)
+            order = row_order(() if among.nulls else key, own)
             source = sql.SQL("{} ORDER BY {}").format(self._inside([among], key), order)
             if any(is_cast):
                 source = sql.SQL("(SELECT {} FROM {}) AS rows").format(sql.SQL(", ").join(selected), source)
