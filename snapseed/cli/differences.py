@@ -21,7 +21,7 @@ from snapseed.errors import UsageError
 from snapseed.printable import printable
 
 if TYPE_CHECKING:
-    from snapseed.diff.compare import DiffReport
+    from snapseed.diff.compare import DiffReport, EntityDiff
     from snapseed.diff.repair import RepairReport
     from snapseed.diff.sides import Side
 
@@ -241,10 +241,7 @@ def as_markdown(report: DiffReport, most: int = _MOST_CHARACTERS) -> str:
     left_out = len(found) - len(_fitting(found, room))
     room -= sum(len(line) + 1 for line in found)
     for each in different:
-        rows = [
-            f"| {' | '.join(_code(cut('NULL' if value is None else value)) for value in values)} |"
-            for values in each.cells()
-        ]
+        rows = [f"| {' | '.join(_code(cut(text)) for text in texts)} |" for texts in _cells(each)]
         head = f"\n<details><summary><code>{html.escape(printable(each.entity))}</code></summary>\n\n"
         head += "| | key | column | left | right |\n|---|---|---|---|---|"
         more = f"\n{each.hidden:,} more rows differ.\n" if each.hidden else ""
@@ -266,7 +263,14 @@ def _fitting(lines: list[str], room: int) -> list[str]:
 
 def _code(text: str) -> str:
     """Text as code on GitHub, which finds names of people and numbers of issues in any other text, also if escaped."""
-    return f"<code>{cell(text)}</code>"
+    return f"<code>{cell(text)}</code>" if text else ""
+
+
+def _cells(entity: EntityDiff) -> Iterator[tuple[str, ...]]:
+    """The cells that differ as texts, NULL included; a side that does not have the row has none."""
+    for kind, key, column, *values in entity.cells():
+        left, right = ("NULL" if value is None else value for value in values)
+        yield kind, key, column, "" if kind == "added" else left, "" if kind == "removed" else right
 
 
 def as_html(report: DiffReport) -> str:
@@ -276,4 +280,4 @@ def as_html(report: DiffReport) -> str:
     templates = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     templates.filters["printable"] = printable
     template = templates.from_string(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
-    return template.render(report=report)
+    return template.render(report=report, cells=_cells)
