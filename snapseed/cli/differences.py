@@ -131,11 +131,13 @@ def _sides(call: Call, left: str | None, right: str | None) -> tuple[Side, Side]
     if right is None and ".." in (left or ""):
         first, _, last = (left or "").partition("..")
         if last.startswith("."):
-            step = f"snapseed diff {first}..{last.removeprefix('.')}"
+            step = call.of(f"{first}..{last.removeprefix('.')}").again("diff")
             raise UsageError("two commits have two dots between them", observed=str(left), next_step=step)
         return commit_side(call.project, first), commit_side(call.project, last or "HEAD")
     if right is None and left and not left.isidentifier() and left not in call.project.environments:
-        raise UsageError("without B, A is an environment", observed=left, next_step=f"name B: snapseed diff {left} B")
+        raise UsageError(
+            "without B, A is an environment", observed=left, next_step=f"name B: {call.of(left).again('diff', 'B')}"
+        )
     if left is None or right is None:
         environment = call.of(left).environment
         return snapshot_side(environment), database_side(call.project, environment)
@@ -158,8 +160,8 @@ def as_text(report: DiffReport) -> Iterator[str]:
         yield from wrapped(f"{entity.entity}: {entity.counts}" + (f" ({columns})" if columns else ""))
         for sign, rows in (("-", entity.removed), ("+", entity.added)):
             for row in rows:
-                values = ", ".join(f"{name} {_quoted(value)}" for name, value in row.values.items())
-                yield cut(f"  {sign} {key_text(row.key)}{': ' if row.key else ''}{values}")
+                values = (f"{name} {_quoted(row.values[name])}" for name in row.values if name not in entity.key)
+                yield cut(f"  {sign} {': '.join(filter(None, [key_text(row.key), ', '.join(values)]))}")
         for changed in entity.changed:
             yield f"  ~ {key_text(changed.key)}"
             for column, (before, after) in changed.columns.items():
@@ -198,8 +200,8 @@ def _summary(report: DiffReport) -> Iterator[str]:
 
 
 def _head(report: DiffReport) -> Iterator[str]:
-    yield from wrapped(f"left     {report.left}", " " * 9)
-    yield from wrapped(f"right    {report.right}", " " * 9)
+    yield from wrapped(f"left   - {report.left}", " " * 9)
+    yield from wrapped(f"right  + {report.right}", " " * 9)
     for difference in report.schema:
         yield from wrapped(f"finding: {difference}")
 
