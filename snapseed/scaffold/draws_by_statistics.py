@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,19 +12,24 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from itertools import chain, pairwise
 
-from snapseed.generate.words import WORDS
+from snapseed.generate.words import WORDS, words_of
 from snapseed.scaffold.arrange.sizes import STEPS, divided
 from snapseed.scaffold.conditions import MOMENTS
 from snapseed.scaffold.draws import DRAWN, EPOCH, Draw, Wanted, literal, quoted, text_draws
 from snapseed.scaffold.draws_by_type import NUMBERS, finish_of, finish_of_number
-from snapseed.scaffold.names import hints
+from snapseed.scaffold.names import CODED_LOOKUPS, PLACES, hints
 from snapseed.scaffold.schema import Table
+from snapseed.scaffold.statistics import ColumnStatistics
 from snapseed.snapshot.types import INTEGERS, Family
 
 # Columns of up to so many values, all of them known, choose among these; weights are in thousandths.
 _MOST_OPTIONS, _WEIGHTS = 50, 1_000
 _DIGITS = 4  # The ends of pieces of other distributions have so many digits: long ones are no row's own value
 _MOST_DIGITS = 6  # Numbers with more, zeros at the end not counted, are no codes, but perhaps somebody's number
+_MOST = 0.75  # What is chosen from among known texts alone are at least so many of the rows
+_MANY, _CITIES, _USUAL = 0.05, 3, 18  # A country with so many rows has so many cities; so many countries are usual
+_SHOWN = 3  # How many shares of a column a comment tells
+_OF_PLACE = re.compile(r'rows\.choice\("(?P<draw>(?:[^"]* )?place)", (?P<list>CIT\w+)\)')
 _FEW = 0.01  # A column that would lose more of its values is not drawn together with others
 _LARGEST = 10**18  # More digits than this have no room in 64 bits
 # The coarsest of these of which all moments of a column are multiples is that of its draws; a moment of a long range
@@ -50,15 +56,18 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
         except (ValueError, OverflowError, InvalidOperation):
             # Infinite, not a number, or a moment without a place in Python's calendar: the usual draw.
             return
-    # Unless it has to agree with another column of the row, as a country does with its city.
-    elif wanted.is_listed or " by " not in next(hints("text", wanted.name, wanted.others), ""):
+    # Unless it has to agree with another column of the row, as a country does with its city, or too few are known.
+    elif wanted.is_listed or (
+        " by " not in next(hints("text", wanted.name, wanted.others), "")
+        and sum(found.shares[: len(found.common)]) >= _MOST * (1 - found.null_share)
+    ):
         values = [value.rstrip() if family is Family.CHARACTER else value for value in found.common]
         yield _weighted(wanted, values, list(map(quoted, values)))
 
 
 def joint_draws(table: Table, draws: Mapping[str, Draw], names: Iterable[str]) -> dict[str, Draw]:
-    """Draws for columns whose values come together in the source: they take theirs from the same combination."""
-    found: dict[str, Draw] = {}
+    """Draws for columns whose values come together: in the source, from the same combination, or of the same place."""
+    found = _of_places(table, draws, names)
     free = {name for name in names if draws[name].shape and draws[name].is_whole and not draws[name].finish}
     for columns, shares in chain.from_iterable(known.joint for known in table.statistics.values()):
         given = {name: set(texts) for name, *texts in zip(columns, *(row for row, _ in shares), strict=True)}
@@ -70,9 +79,91 @@ def joint_draws(table: Table, draws: Mapping[str, Draw], names: Iterable[str]) -
             if len(chosen) > 1 and all(text in values for text, values in zip(texts, known, strict=True)):
                 weights[texts] += max(1, round(share * _WEIGHTS))
         for name, values, column in zip(chosen, known, zip(*weights, strict=True), strict=False):
-            code = coupled(chosen, [values[text] for text in column], [*weights.values()])
-            found[name] = replace(draws[name], code=code)
+            examples = tuple(values[text] for text in column)
+            code = coupled(chosen, examples, [*weights.values()])
+            found[name] = replace(draws[name], code=code, examples=examples)
     return found
+
+
+def _of_places(table: Table, draws: Mapping[str, Draw], names: Iterable[str]) -> dict[str, Draw]:
+    """Draws for cities, states and countries of the same place, with countries and states as often as in the source."""
+    groups: dict[str, dict[str, str]] = defaultdict(dict)
+    for name in set(names) - {name for check in table.checks for name in check.columns}:
+        if match := _OF_PLACE.fullmatch(draws[name].code):
+            groups[match["draw"]][name] = match["list"]
+    found: dict[str, Draw] = {}
+    for draw, lists in groups.items():
+        length = {name: (*table.kind(name).modifiers, math.inf)[0] for name in lists}
+        rows = [
+            (round(share * _WEIGHTS), texts)
+            for share, texts in _places(table, lists)
+            if all(len(text or "") <= length[name] for name, text in texts.items())
+        ]
+        columns = {name: tuple(texts[name] for weight, texts in rows if weight) for name in sorted(lists)}
+        given = {**columns, "weight": tuple(weight for weight, _ in rows if weight)}
+        shown = ", ".join(f"{quoted(name)}: [{', '.join(map(literal, values))}]" for name, values in given.items())
+        code = f'rows.sample({quoted(draw)}, pl.DataFrame({{{shown}}}), weights="weight")'
+        for name, values in columns.items() if given["weight"] else ():
+            known = [f"{share:.0%} {text}" for text, share in _known(table, name).items()]
+            found[name] = replace(
+                draws[name],
+                code=f"{{local}}[{quoted(name)}]",
+                local=(words_of(draw), code),
+                examples=values,
+                shape=", ".join([*known[:_SHOWN], *["…"] * (len(known) > _SHOWN)]),
+                copies=bool(known),
+            )
+    return found
+
+
+def _places(table: Table, lists: Mapping[str, str]) -> Iterator[tuple[float, dict[str, str | None]]]:
+    """Texts of places for columns that choose from these lists, and how often each is; none if no country is known.
+
+    The best known countries stand for those that are not. Where no state is known, it is NULL as often as remains.
+    """
+    country, state = (next((name for name in lists if part in lists[name]), "") for part in ("COUNTR", "STATE"))
+    states = _known(table, state)
+    shares = {text: share for text, share in _known(table, country).items() if text.lower() in PLACES}
+    if states and not country:
+        # Codes mean the states of one country.
+        shares = {max(PLACES, key=lambda name: len(_inside(PLACES[name], states))): 1.0}
+    codes = {place["CITY_COUNTRY_CODES"] for text in shares for place in PLACES[text.lower()]}
+    usual = [row[0] for row in CODED_LOOKUPS["country"][:_USUAL] if row[0] not in codes]
+    rest = 1 - sum(shares.values()) - _nulls(table, country)
+    shares |= dict.fromkeys(usual, rest / len(usual)) if shares and rest > _FEW else {}
+    inside: dict[str, dict[str, Mapping[str, str]]] = {}
+    for text in shares:
+        inside[text] = _inside(PLACES[text.lower()], states.keys() - set().union(*inside.values()))
+    known = sum(states[name] for found in inside.values() for name in found)
+    lacking = sum(share for text, share in shares.items() if not inside[text])
+    # In tenths, so that there are few rows.
+    null = round(max(0.0, 1 - (1 - _nulls(table, state) - known) / lacking), 1) if states and lacking else 0.0
+    for text, share in shares.items():
+        own: dict[str, str | None] = {} if text in usual else {country: text}
+        whole = sum(states[name] for name in inside[text])
+        pieces = [(states[name] / whole, place, own | {state: name}) for name, place in inside[text].items()]
+        few = [] if pieces else PLACES[text.lower()][: _CITIES if share >= _MANY and not states else 1]
+        pieces += [(null / len(few), place, own | {state: None}) for place in few]
+        pieces += [((1 - null) / len(few), place, own) for place in few]
+        for part, place, given in pieces:
+            yield share * part, {name: given.get(name, place[words]) for name, words in lists.items()}
+
+
+def _known(table: Table, name: str) -> dict[str, float]:
+    """The known texts of a column, and how often each is."""
+    known = table.statistics.get(name, ColumnStatistics())
+    return {text.rstrip(): share for text, share in zip(known.common, known.shares, strict=False)}
+
+
+def _nulls(table: Table, name: str) -> float:
+    """How often a column is NULL, if that is known."""
+    return table.statistics[name].null_share if name in table.statistics else 0.0
+
+
+def _inside(places: Iterable[Mapping[str, str]], states: Collection[str]) -> dict[str, Mapping[str, str]]:
+    """Of each of these states, by name or code, the first of the places."""
+    texts = [(place[words], place) for place in places for words in ("CITY_STATES", "CITY_STATE_CODES")]
+    return {text: place for text, place in reversed(texts) if text in states}
 
 
 def _are_nearly_all(table: Table, name: str, texts: Collection[str | None]) -> bool:
@@ -130,7 +221,7 @@ def _texts(wanted: Wanted) -> Iterator[Draw]:
     low = min(low, high)
     if high > 1:
         sizes = f"rows.integers({quoted(f'{name.lower()} of {wanted.name}')}, {low}, {high})"
-        local = (name.lower(), f"rows.items({wanted.draw}, {sizes})")
+        local = (f"{wanted.name}_{name.lower()}", f"rows.items({wanted.draw}, {sizes})")
         examples = (" ".join(words[:low]), " ".join([max(words, key=len)] * high))
         count = wanted.statistics.distinct
         shape = f"about {wanted.statistics.width} bytes, {count:,} different value{'s' * (count != 1)}"

@@ -14,9 +14,13 @@ from snapseed.postgres import query
 from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.facts import ColumnFacts, TableFacts
+from snapseed.scaffold.names import PLACE_NAMES, suggests
 from snapseed.snapshot.types import Family, parse_type
 
 _QUERIES = Path(__file__).parent / "queries"
+# References to the latest share of what exists have a spread (variance of the counts by the square of their mean, apart
+# from chance) halfway to that of the next larger share. That of all is 1.
+_SPREADS = ((0.1, 0.06), (0.2, 0.11), (0.4, 0.25), (0.6, 0.36), (0.8, 0.75))
 _MOST_WEIGHTS = 120  # The rows of a lookup have weights of their own if they are not more
 
 
@@ -62,6 +66,19 @@ def shares_of_keys(found: ColumnStatistics, keys: Sequence[str]) -> tuple[int, .
     return (*(max(1, round(1_000 * share)) for share in shares), *[0] * (count - len(shares)))
 
 
+def latest_of(found: ColumnStatistics | None, rows: int | None, targets: int | None) -> str:
+    """The argument of `rows.reference` that gives references the spread over these targets that they have; or none."""
+    if found is None or not rows or not targets or not found.distinct or found.null_share == 1:
+        return ""
+    filled, others = 1 - found.null_share, max(0, found.distinct - len(found.shares))
+    rest = max(0.0, filled - sum(found.shares))
+    squares = sum(share**2 for share in found.shares) + (rest**2 / others if others else 0)
+    spread, by_chance = targets * squares / filled**2 - 1, targets / (rows * filled)
+    # Many fewer different counts than by chance: each has its own.
+    share = 0.0 if spread < by_chance / 4 else next((q for q, v in _SPREADS if spread - by_chance < v), 1)
+    return f", latest={share:g}" if share < 1 else ""
+
+
 def read_statistics(connection: Connection, tables: Mapping[int, TableFacts]) -> dict[int, dict[str, ColumnStatistics]]:
     """The statistics of the columns that this role may read, by the oid of the table and the column's name."""
     wanted = [
@@ -70,14 +87,14 @@ def read_statistics(connection: Connection, tables: Mapping[int, TableFacts]) ->
     oids, names, shown = zip(*wanted, strict=True) if wanted else ((), (), ())
     found: dict[int, dict[str, ColumnStatistics]] = {}
     text, columns = query("statistics", _QUERIES), {"oids": list(oids), "names": list(names), "shown": list(shown)}
-    for row in read_rows(connection, text, **columns, personal=PERSONAL_VALUES):
+    for row in read_rows(connection, text, **columns, personal=PERSONAL_VALUES, places=PLACE_NAMES):
         known = {item.name: row[item.name] for item in fields(ColumnStatistics) if row[item.name] is not None}
         found.setdefault(row["oid"], {})[row["name"]] = ColumnStatistics(**known)
     return found
 
 
 def _shown(table: str, column: ColumnFacts) -> str:
-    """Which values of a column may be known: `all`, `codes`, or `none`."""
+    """Which values of a column may be known: `all`, `codes`, `places` (codes, or names of countries), or `none`."""
     try:
         kind = parse_type(column.type)
     except ConfigurationError:
@@ -87,4 +104,5 @@ def _shown(table: str, column: ColumnFacts) -> str:
         return "none"
     if is_enum or base in NUMBERS | MOMENTS | {"boolean"}:
         return "all"
-    return "codes" if kind.family in {Family.TEXT, Family.CHARACTER} else "none"
+    is_place = any(suggests(role, column.name) for role in ("country", "state"))
+    return "none" if kind.family not in {Family.TEXT, Family.CHARACTER} else "places" if is_place else "codes"

@@ -52,6 +52,11 @@ def rows_of(arrangement: Arrangement, oid: int, largest: int) -> str | None:
     return None if least == 1 else f"scale({max(least, _SMALLEST):.3g})"
 
 
+def grows(arrangement: Arrangement, oid: int) -> bool:
+    """Whether a table is a root entity that has more rows at larger scales."""
+    return _is_root(arrangement, oid) and not _is_fixed(arrangement, oid, largest_root(arrangement))
+
+
 def _is_fixed(arrangement: Arrangement, oid: int, largest: int, above: frozenset[int] = frozenset()) -> bool:
     """Whether a root entity has the same rows at every scale: few, without children, not one for each of others.
 
