@@ -183,8 +183,8 @@ def text_draws(wanted: Wanted) -> Iterator[Draw]:
 
 
 def _by_name(wanted: Wanted) -> Iterator[Draw]:
-    if words_of(wanted.name) == "name" and suggests("named_person", wanted.table):
-        yield templated(wanted, "{FIRST_NAMES} {LAST_NAMES}")
+    if words_of(wanted.name) == "name":
+        yield from (templated(wanted, template) for template in hints("named", wanted.table))
     found = [
         templated(wanted, template)
         for template in hints("text", wanted.name, wanted.others)

@@ -101,7 +101,7 @@ def propose(sources: Sources, since: str | None) -> Proposal:
             },
             after=after,
             rank=wanted[before[1]].rank if before else name,
-            others=frozenset(names) - {name},
+            others=frozenset([*names, *sources.foreign]) - {name},
             ascending=wanted[before[1]].ascending if before else is_in_order,
             statistics=None if is_split else known,
             now=sources.conditions.now,
