@@ -21,25 +21,20 @@ LOOKUPS: dict[str, tuple[str, ...]] = {name: tuple(rows) for name, rows in _DATA
 TYPES: dict[str, str] = _DATA["types"]
 UNIQUE_TYPES: dict[str, str] = _DATA["unique_types"]
 _KEPT_BY = {name.lower(): tool for tool, names in _DATA["bookkeeping"].items() for name in names}
-CODED_LOOKUPS = {name: [row.split("|") for row in rows] for name, rows in _DATA["coded_lookups"].items()}
+CODED_LOOKUPS = {
+    name: [row.split("|")[:3] for row in rows] for name, rows in {**_DATA["coded_lookups"], "country": _PLACES}.items()
+}
 _MODIFIED = re.compile(r"(?P<head>timestamp|time)(?P<modifier>\(\d+\))? (?P<zone>with|without) time zone(?P<array>.*)")
-# What is said of a place: the names of lists in `words.toml`, in which a number stands for the same place.
-_OF_PLACES = (
-    "CITIES", "CITY_STATES", "CITY_STATE_CODES", "CITY_COUNTRY_CODES", "CITY_COUNTRY_CODES_3", "CITY_COUNTRIES",
-)  # fmt: skip
+# The places of each country, by its names in lower case: what lists of words say of them.
+PLACES = {
+    name.lower(): [dict(zip(_DATA["of_places"], f"{place}|{names}".split("|"), strict=False)) for place in places]
+    for names, places in _PLACES.items()
+    for name in names.split("|")
+}
+_STATES = (place[name] for found in PLACES.values() for place in found for name in ("CITY_STATES", "CITY_STATE_CODES"))
+PLACE_NAMES = [*PLACES, *{state.lower() for state in _STATES}]
 # What every generated module imports or defines.
 _TAKEN = {"rows", "pl", "entity", "fan_out", "exactly", "spread", "scale", "timedelta", "datetime", "words", "number"}
-
-
-def _places() -> Iterator[tuple[str, list[dict[str, str]]]]:
-    """The places of each country, by each of its spellings in lower case."""
-    for country in CODED_LOOKUPS["country"]:
-        found = []
-        for place in _PLACES["places"].get(country[0], country[-1:]):
-            city, state, code = (*place.split("|"), "", "")[:3]
-            texts = (city, state or city, code or city[:2].upper(), *country)
-            found.append(dict(zip(_OF_PLACES, texts, strict=True)))
-        yield from ((text.lower(), found) for text in (*country, *_PLACES["spellings"].get(country[0], ())))
 
 
 def singular(word: str) -> str:
@@ -98,14 +93,6 @@ def ordered_by_name(names: Collection[str]) -> Iterator[tuple[str, str]]:
             for later in _DATA["pairs"].get(part, ()):
                 if other := by_words.get("_".join([*parts[:place], later, *parts[place + 1 :]])):
                     yield name, other
-
-
-PLACES = dict(_places())
-# Names and codes of countries and of their states, in lower case.
-PLACE_NAMES = [
-    *PLACES,
-    *{place[name].lower() for found in PLACES.values() for place in found for name in _OF_PLACES[1:3]},
-]
 
 
 def _is_in(pattern: str, name: str) -> bool:

@@ -18,9 +18,6 @@ from snapseed.scaffold.names import PLACE_NAMES, suggests
 from snapseed.snapshot.types import Family, parse_type
 
 _QUERIES = Path(__file__).parent / "queries"
-# References to the latest share of what exists have a spread (variance of the counts by the square of their mean, apart
-# from chance) halfway to that of the next larger share. That of all is 1.
-_SPREADS = ((0.1, 0.06), (0.2, 0.11), (0.4, 0.25), (0.6, 0.36), (0.8, 0.75))
 _MOST_WEIGHTS = 120  # The rows of a lookup have weights of their own if they are not more
 
 
@@ -52,6 +49,13 @@ class ColumnStatistics:
         others = max(0, self.distinct - len(self.shares))
         return (*self.shares, *[(1 - self.null_share - sum(self.shares)) / max(1, others)] * others)
 
+    @property
+    def sum_of_squares(self) -> float:
+        """The sum of the squares of all shares, of the rows that are not NULL."""
+        others, filled = max(0, self.distinct - len(self.shares)), 1 - self.null_share
+        squares = sum(share**2 for share in self.shares) + (filled - sum(self.shares)) ** 2 / max(1, others)
+        return squares / (filled or 1) ** 2
+
 
 def shares_of_keys(found: ColumnStatistics, keys: Sequence[str]) -> tuple[int, ...]:
     """How often a foreign key refers to each of these keys, in thousandths: by value, order, or most frequent first."""
@@ -64,19 +68,6 @@ def shares_of_keys(found: ColumnStatistics, keys: Sequence[str]) -> tuple[int, .
             return tuple(round(1_000 * by_key.get(key, 0)) for key in keys)
         shares = tuple(by_key[key] for key in sorted(by_key, key=lambda key: (len(key), key)))
     return (*(max(1, round(1_000 * share)) for share in shares), *[0] * (count - len(shares)))
-
-
-def latest_of(found: ColumnStatistics | None, rows: int | None, targets: int | None) -> str:
-    """The argument of `rows.reference` that gives references the spread over these targets that they have; or none."""
-    if found is None or not rows or not targets or not found.distinct or found.null_share == 1:
-        return ""
-    filled, others = 1 - found.null_share, max(0, found.distinct - len(found.shares))
-    rest = max(0.0, filled - sum(found.shares))
-    squares = sum(share**2 for share in found.shares) + (rest**2 / others if others else 0)
-    spread, by_chance = targets * squares / filled**2 - 1, targets / (rows * filled)
-    # Many fewer different counts than by chance: each has its own.
-    share = 0.0 if spread < by_chance / 4 else next((q for q, v in _SPREADS if spread - by_chance < v), 1)
-    return f", latest={share:g}" if share < 1 else ""
 
 
 def read_statistics(connection: Connection, tables: Mapping[int, TableFacts]) -> dict[int, dict[str, ColumnStatistics]]:

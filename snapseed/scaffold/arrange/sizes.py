@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from snapseed.scaffold.arrange import Arrangement
 from snapseed.scaffold.draws import literal
+from snapseed.scaffold.schema import ForeignKey
 from snapseed.scaffold.statistics import ColumnStatistics
 
 # The most rows for each row of a parent, if it is not known.
@@ -19,6 +20,8 @@ _FRACTIONS = {0: 1, 1: 0.2, 2: 0.05}
 _SMALLEST = 1e-6
 # Tables of so few rows, and so many times fewer than the largest one, do not grow.
 _FEW = 20
+# References to the latest share of what exists differ more than by chance: by less than halfway to the next share.
+_SPREADS = ((0.1, 0.06), (0.2, 0.11), (0.4, 0.25), (0.6, 0.36), (0.8, 0.75))
 
 
 def largest_root(arrangement: Arrangement) -> int:
@@ -50,11 +53,6 @@ def rows_of(arrangement: Arrangement, oid: int, largest: int) -> str | None:
         return str(tables[oid].rows)
     least = min(map(share, [oid, *once]))
     return None if least == 1 else f"scale({max(least, _SMALLEST):.3g})"
-
-
-def grows(arrangement: Arrangement, oid: int) -> bool:
-    """Whether a table is a root entity that has more rows at larger scales."""
-    return _is_root(arrangement, oid) and not _is_fixed(arrangement, oid, largest_root(arrangement))
 
 
 def _is_fixed(arrangement: Arrangement, oid: int, largest: int, above: frozenset[int] = frozenset()) -> bool:
@@ -117,6 +115,20 @@ def children_per_parent(arrangement: Arrangement, oid: int) -> tuple[int, ...]:
     # The last piece is long where few parents have very many: its end is where the mean is right.
     last = round(2 * _PIECES * filled / parent.rows) - ends[0] - 2 * sum(ends[1:-1])
     return (*ends[:-1], min(max(last, ends[-2], 1), max(ends[-1], ends[-2], 1)))
+
+
+def latest_of(arrangement: Arrangement, oid: int, key: ForeignKey) -> str:
+    """The argument by which references to a root entity that grows have the spread of the source; empty without any."""
+    table, target = arrangement.tables[oid], arrangement.tables[key.target]
+    found = table.statistics.get(key.columns[0])
+    if found is None or not found.distinct or not table.rows or not target.rows or arrangement.places[oid].is_lookup:
+        return ""
+    # How much the numbers of references differ: their variance, by the square of their mean; and how much by chance.
+    spread = target.rows * found.sum_of_squares - 1
+    by_chance = target.rows / (table.rows * (1 - found.null_share))
+    share = 0.0 if spread < by_chance / 4 else next((q for q, most in _SPREADS if spread - by_chance < most), 1)
+    is_fixed = share < 1 and _is_fixed(arrangement, key.target, largest_root(arrangement))
+    return f", latest={share:g}" * (share < 1 and not is_fixed)
 
 
 def elements_of(found: ColumnStatistics) -> tuple[int, ...]:

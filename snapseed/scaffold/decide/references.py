@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from snapseed.scaffold.arrange import Arrangement, Place
-from snapseed.scaffold.arrange.sizes import grows
+from snapseed.scaffold.arrange.sizes import latest_of
 from snapseed.scaffold.conditions import Conditions, Rule
 from snapseed.scaffold.draws import quoted
 from snapseed.scaffold.schema import ForeignKey, Table
-from snapseed.scaffold.statistics import latest_of, shares_of_keys
+from snapseed.scaffold.statistics import shares_of_keys
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class References:
         is_free = key.target == parent.target or key.target not in ancestors
         if not is_free or not self.arrangement.is_referable(key):
             return KeySource()
-        code = f"rows.reference({quoted(name)}, {{entity:{target.name}}}{self._latest(key)}, distinct=True)"
+        code = f"rows.reference({quoted(name)}, {{entity:{target.name}}}{latest_of(self.arrangement, self.oid, key)}, distinct=True)"
         return KeySource({name: code}, among=target.name)
 
     def met(self, rule: Rule) -> bool:
@@ -188,14 +188,8 @@ class References:
         are_enough = most is None or rows <= most
         is_possible = place.parent is None and grows_alike and are_enough and self.arrangement.is_referable(key)
         if not is_unique:
-            return KeySource({name: f"{reference}{self._latest(key)})"}, may_be_null=True)
+            return KeySource({name: f"{reference}{latest_of(self.arrangement, self.oid, key)})"}, may_be_null=True)
         return KeySource({name: f"{reference}, unique=True)"}, is_unique=True) if is_possible else KeySource()
-
-    def _latest(self, key: ForeignKey) -> str:
-        """How the references of a key are spread over the rows of a root entity, as code; nothing unless both grow."""
-        found, target = self.table.statistics.get(key.columns[0]), self.arrangement.tables[key.target]
-        how = "" if self.place.is_lookup else latest_of(found, self.table.rows, target.rows)
-        return how * bool(how and grows(self.arrangement, key.target))
 
     def _another(self, key: ForeignKey) -> KeySource:
         """Another row of the parent's table; the very first row has its parent, or no children if they must differ."""
