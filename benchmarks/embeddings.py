@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 import polars as pl
@@ -98,7 +98,7 @@ class Bench:
         # `snapseed worker` does the same.
         gc.freeze()
         queue = TimedQueue(self.session.queue)
-        worker = Worker(replace(self.session, queue=queue))
+        worker = Worker(replace(self.session, queue=cast("JobQueue", queue)))
         drain = seconds(partial(worker.run, drain=True))
         return Drained(enqueue, drain, dict(queue.watch.seconds))
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapseed import Project, find_project
-from snapseed.config import ProjectTable, Store, interpolate
-from snapseed.config.settings import unknown_variables
+from snapseed.config import Store
+from snapseed.config.settings import ProjectTable, interpolate, unknown_variables
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
 from snapseed.units import parse_scale, parse_seconds, parse_size
 

@@ -16,7 +16,8 @@ from snapseed.capture.prepare import Source, chosen_tables, prepare
 from snapseed.capture.read import CapturedTable, Reading, prove, read_parts, read_positions
 from snapseed.capture.request import CaptureRequest
 from snapseed.capture.schema import write_schema
-from snapseed.config import Environment, Project, mask_secret
+from snapseed.config import Environment, Project
+from snapseed.config.settings import mask_secret
 from snapseed.errors import ManifestError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
 from snapseed.postgres.connect import Session, Target

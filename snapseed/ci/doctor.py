@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,19 +34,21 @@ class Requirement:
 def examine(project: Project, environment: Environment) -> Iterator[Requirement]:
     """Check each requirement in the order in which a load needs it. May start an embedded server."""
     failed: list[str] = []
-    checks = [
-        ("generators", _generators, ()),
-        *([] if isinstance(environment.snapshots.place, Path) else [("store", _store, ())]),
-        ("snapshot", _snapshot, ()),
-        ("files", _files, ("snapshot",)),
-        ("server", _server, ()),
-        ("load plan", _plan, ("snapshot", "files", "server")),
-        ("queue", _queue, ("server",)),
+    checks: list[tuple[str, Callable[[], str], tuple[str, ...]]] = [
+        ("generators", lambda: ", ".join(load_generators(project.generators).entities), ()),
+        ("store", lambda: place_of(environment.snapshots, environment.snapshot).probe(), ()),
+        ("snapshot", lambda: _snapshot(environment), ()),
+        ("files", lambda: _files(environment), ("snapshot",)),
+        ("server", lambda: _server(project, environment), ()),
+        ("load plan", lambda: _plan(project, environment), ("snapshot", "files", "server")),
+        ("queue", lambda: _queue(project, environment), ("server",)),
     ]
-    for name, look, needs in checks if environment.embeddings == "queue" else checks[:-1]:
+    left_out = {"store"} if isinstance(environment.snapshots.place, Path) else set()
+    left_out |= {"queue"} if environment.embeddings != "queue" else set()
+    for name, look, needs in (check for check in checks if check[0] not in left_out):
         missing = [need for need in needs if need in failed]
         try:
-            found = f"needs the {missing[0]}" if missing else look(project, environment)
+            found = f"needs the {missing[0]}" if missing else look()
             requirement = Requirement(name, found, skipped=bool(missing))
         except SnapseedError as exc:
             requirement = Requirement(name, exc.summary, exc)
@@ -55,26 +57,21 @@ def examine(project: Project, environment: Environment) -> Iterator[Requirement]
         yield requirement
 
 
-def _generators(project: Project, _environment: Environment) -> str:
-    return ", ".join(load_generators(project.generators).entities)
-
-
-def _store(_project: Project, environment: Environment) -> str:
-    return place_of(environment.snapshots, environment.snapshot).probe()
-
-
-def _snapshot(_project: Project, environment: Environment) -> str:
+def _snapshot(environment: Environment) -> str:
+    """The snapshot that would be loaded."""
     manifest = snapshot_of(environment).manifest
     return f"{manifest.name}, {manifest.rows:,} rows, identity {manifest.identity[:16]}…"
 
 
-def _files(_project: Project, environment: Environment) -> str:
+def _files(environment: Environment) -> str:
+    """How many files there are, all as the manifest has them."""
     snapshot = snapshot_of(environment)
     require_none(verify_files(snapshot, before_load=True), snapshot)
     return f"{sum(len(entity.files) for entity in snapshot.manifest.entities)} intact"
 
 
 def _server(project: Project, environment: Environment) -> str:
+    """The database, and the version of its server."""
     target = resolve_target(project, environment)
     with connected(target) as connection:
         row = connection.execute("SELECT version()").fetchone()

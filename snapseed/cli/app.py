@@ -91,6 +91,7 @@ def _mistake(exc: Exception, message: str) -> UsageError:
 
 
 def _version(wanted: bool) -> None:
+    """Show the version, if that is wanted, and exit."""
     if wanted:
         from importlib.metadata import version
 
@@ -296,9 +297,7 @@ def report(
     output: Annotated[Path | None, "FILE", "Where to write the page (default: SNAPSHOT-report.html)."] = None,
     show_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     no_samples: Annotated[bool, "Show no value of any row."] = False,
-    load_file: Annotated[
-        Path | None, typer.Option("--load", metavar="FILE", help="Show this load: JSON of `load`, or of `ci --report`.")
-    ] = None,
+    load: Annotated[Path | None, "FILE", "Show this load: JSON of `load`, or of `ci --report`."] = None,
     against: Annotated[str | None, "SIDE", "Show how this differs from the snapshot: a side as in `diff`."] = None,
 ) -> None:
     """Draw what is in the snapshot as one HTML page. It needs nothing else."""
@@ -311,7 +310,7 @@ def report(
         if against:
             sides = snapshot_side(call.environment), find_side(call.project, against)
             found = compare(*sides, DiffRequest(limit=5), meter)
-        request = PageRequest(not no_samples, read_load(load_file) if load_file else None, found)
+        request = PageRequest(not no_samples, read_load(load) if load else None, found)
         page = make_page(call.project, call.environment, request, listener=meter)
     path = output or Path(f"{page.manifest.name}-report.html")
     console.write_file(path, lambda: page.html)

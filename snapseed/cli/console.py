@@ -93,10 +93,10 @@ def note(text: str) -> None:
     to_stderr("\n".join(_colored(line, sys.stderr) for line in lines))
 
 
-def to_stderr(text: str, end: str = "\n") -> None:
+def to_stderr(text: str) -> None:
     """Write text to stderr as it is. Where that takes none, nobody can be told, and the work goes on."""
     try:
-        typer.echo(text + end, err=True, nl=False)
+        typer.echo(text, err=True)
     except OSError:
         _discard(sys.stderr)
 
@@ -188,7 +188,7 @@ def reporting(
 
 
 def _failure_outputs(
-    error: SnapseedError, output: Format | DiffFormat, report: Path | None, junit_file: Path | None
+    error: SnapseedError, output: Format | DiffFormat, report: Path | None, junit: Path | None
 ) -> Iterator[Callable[[], object]]:
     """Writes a failure to stdout and to each file that was to get a report."""
     text = as_json({"error": failure(error), "exit_code": error.exit_code})
@@ -196,16 +196,16 @@ def _failure_outputs(
         yield partial(write_file, report, lambda: text + "\n")
     if output == "json":
         yield partial(to_stdout, text)
-    if junit_file is not None or output in {"junit", "github"}:
+    if junit is not None or output in {"junit", "github"}:
         from snapseed.ci.checks import error_check
-        from snapseed.cli.formats import error_annotations, junit
+        from snapseed.cli import formats
 
         checks = [error_check(error)]
-        document = junit("snapseed", checks)
-        if junit_file is not None:
-            yield partial(write_file, junit_file, lambda: document + "\n")
+        document = formats.junit("snapseed", checks)
+        if junit is not None:
+            yield partial(write_file, junit, lambda: document + "\n")
         if output in {"junit", "github"}:
-            yield partial(to_stdout, document if output == "junit" else error_annotations(checks, None)[0])
+            yield partial(to_stdout, document if output == "junit" else formats.error_annotations(checks, None)[0])
 
 
 def failure_of(exc: Exception | KeyboardInterrupt) -> SnapseedError:
@@ -259,11 +259,15 @@ def _configure_logging(*, verbose: bool) -> None:
 
 
 class _LogFormatter(logging.Formatter):
+    """Log records as lines that fit the terminal."""
+
     def format(self, record: logging.LogRecord) -> str:
+        """The lines of a record, made harmless."""
         return "\n".join(map(printable, paragraphs(super().format(record), sys.stderr)))
 
 
 def _raise(number: int, _frame: FrameType | None) -> None:
+    """Turn a signal into its exception."""
     raise Terminated if number == signal.SIGTERM else Interrupted
 
 

@@ -8,10 +8,10 @@ GitHub: its documentation, "Workflow commands for GitHub Actions". OpenMetrics: 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
@@ -53,6 +53,7 @@ def junit(name: str, checks: Sequence[CheckResult]) -> str:
 
 
 def _totals(checks: Sequence[CheckResult]) -> dict[str, str]:
+    """The attributes that count these checks."""
     return {
         "tests": str(len(checks)),
         "failures": str(sum(check.state == "failed" for check in checks)),
@@ -63,6 +64,7 @@ def _totals(checks: Sequence[CheckResult]) -> dict[str, str]:
 
 
 def _lines(text: str) -> str:
+    """The text with harmless lines."""
     return "\n".join(map(printable, text.split("\n")))
 
 
@@ -84,6 +86,7 @@ def error_annotations(checks: Sequence[CheckResult], snapshot: Path | None) -> l
 
 
 def _file(check: CheckResult, snapshot: Path | None) -> str:
+    """The file that an annotation points to, empty if there is none."""
     if snapshot is None:
         return ""
     from snapseed.snapshot.manifest import FILE_NAME
@@ -127,14 +130,17 @@ def masks(url: str, secrets: Sequence[str]) -> list[str]:
 
 
 def _message(text: str) -> str:
+    """A text as the message of a workflow command."""
     return _encoded(_lines(text))
 
 
 def _encoded(text: str) -> str:
+    """A text with the characters escaped that would end a workflow command."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:
+    """A text as a property of a workflow command."""
     return _message(text).replace(":", "%3A").replace(",", "%2C")
 
 
@@ -151,37 +157,32 @@ def openmetrics(report: CiReport) -> str:
     from prometheus_client import CollectorRegistry, Gauge
     from prometheus_client.openmetrics.exposition import generate_latest
 
-    registry = CollectorRegistry()
-    metrics, run = report.metrics, (report.environment, report.snapshot)
+    registry, metrics = CollectorRegistry(), report.metrics
 
-    def gauge(name: str, about: str, *labels: str) -> Gauge:
+    def show(name: str, about: str, values: Mapping[Any, float], *labels: str) -> None:
+        """A metric: its value for each tuple of values of these labels."""
         unit = next((unit for unit in ("seconds", "bytes") if name.endswith(unit)), "")
-        return Gauge(name, about, ["environment", "snapshot", *labels], registry=registry, unit=unit)
+        gauge = Gauge(name, about, ["environment", "snapshot", *labels], registry=registry, unit=unit)
+        for of, value in values.items():
+            gauge.labels(report.environment, report.snapshot, *of).set(value)
 
-    gauge("snapseed_ci_passed", "Whether the last run passed.").labels(*run).set(report.outcome == "passed")
-    info = gauge("snapseed_ci_info", "The server and the identity of the snapshot.", "version", "identity")
-    info.labels(*run, metrics.server, report.manifest.identity if report.manifest else "").set(1)
-    for name, about, number in (
-        ("snapseed_ci_seconds", "The whole run.", metrics.seconds),
-        ("snapseed_ci_retries", "Attempts after the first, over all steps.", metrics.retries),
-        ("snapseed_ci_rows", "Rows loaded.", metrics.rows),
-        ("snapseed_ci_peak_memory_bytes", "Peak memory of the process.", metrics.peak_memory_bytes),
-    ):
-        gauge(name, about).labels(*run).set(number)
-    for name, about, label, values in (
+    show("snapseed_ci_passed", "Whether the last run passed.", {(): report.outcome == "passed"})
+    of_both = {(metrics.server, report.manifest.identity if report.manifest else ""): 1.0}
+    show("snapseed_ci_info", "The server and the identity of the snapshot.", of_both, "version", "identity")
+    show("snapseed_ci_seconds", "The whole run.", {(): metrics.seconds})
+    show("snapseed_ci_retries", "Attempts after the first, over all steps.", {(): metrics.retries})
+    show("snapseed_ci_rows", "Rows loaded.", {(): metrics.rows})
+    show("snapseed_ci_peak_memory_bytes", "Peak memory of the process.", {(): metrics.peak_memory_bytes})
+    for name, about, label, seconds in (
         ("snapseed_ci_step_seconds", "Each step, with all its attempts.", "step", metrics.steps),
         ("snapseed_load_phase_seconds", "Each phase of the load.", "phase", metrics.phases),
     ):
-        series = gauge(name, about, label)
-        for value, seconds in values.items():
-            series.labels(*run, value).set(seconds)
+        show(name, about, {(of,): spent for of, spent in seconds.items()}, label)
     for name, about, field in (
         ("snapseed_entity_rows", "Rows of each entity.", "rows"),
         ("snapseed_entity_copy_bytes", "COPY data of each entity.", "bytes"),
         ("snapseed_entity_copy_seconds", "The COPY of each entity.", "seconds"),
         ("snapseed_entity_verify_seconds", "The verification of each entity after the commit.", "verify_seconds"),
     ):
-        series = gauge(name, about, "entity")
-        for entity, measured in metrics.entities.items():
-            series.labels(*run, entity).set(getattr(measured, field))
+        show(name, about, {(of,): getattr(entity, field) for of, entity in metrics.entities.items()}, "entity")
     return str(generate_latest(registry), "utf-8")  # type: ignore[no-untyped-call]

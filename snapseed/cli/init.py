@@ -22,9 +22,9 @@ from snapseed.cli import console, snapshot_text
 from snapseed.cli.layout import wrapped
 from snapseed.cli.options import Call, Verbose, in_project
 from snapseed.cli.progress import Meter
-from snapseed.config import Project, find_project, interpolate, mask_secret, variable_of
+from snapseed.config import Project, find_project
 from snapseed.config.project import FILE_NAME
-from snapseed.config.settings import read_env_file, variable_with
+from snapseed.config.settings import interpolate, mask_secret, read_env_file, variable_of, variable_with
 from snapseed.errors import RefusedError, SnapseedError, UsageError, extra
 from snapseed.redaction import redacted
 

@@ -89,6 +89,7 @@ def in_manifests(*, entities: bool) -> Callable[[str], list[str]]:
     """What the shell completes the name of a snapshot, or of an entity in one, to. Reads no more than the manifests."""
 
     def complete(incomplete: str) -> list[str]:
+        """The names that begin like this; none if something cannot be read."""
         with suppress(SnapseedError, OSError, ValueError, LookupError, TypeError):
             folder = find_project().snapshots.folder
             manifests = (json.loads(file.read_bytes()) for file in folder.glob("*/manifest.json"))
@@ -178,6 +179,7 @@ def _parameters(function: Callable[..., object]) -> list[Parameter]:
     """
 
     def of_typer(parameter: Parameter) -> Parameter:
+        """The parameter, with such texts turned into an option of Typer's."""
         kind, *texts = get_args(parameter.annotation) or (parameter.annotation,)
         if not (texts and isinstance(texts[0], str)):
             return parameter
@@ -280,16 +282,18 @@ def in_project(*names: str, verbose: object = Verbose) -> Callable[[Callable[...
     leading = [parameter for parameter in shared if parameter.name == "environment"]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        """The command with the shared options in its signature, which Typer reads."""
         own = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in _parameters(command)[1:]]
         parameters = [*leading, *own, *shared[len(leading) :]]
 
         @functools.wraps(command)
         def wrapper(**values: Any) -> None:  # noqa: ANN401 - whatever Typer has parsed
+            """Find the project and run the command in it."""
             options = Options(**{parameter.name: values.pop(parameter.name) for parameter in shared})
             output: Format | DiffFormat = options.differences if "differences" in names else options.results
             if "checks" in names:
                 output = options.checks or ("github" if console.is_in_github_actions() else "text")
-            files = {name: values.get(f"{name}_file") for name in ("report", "junit")}
+            files = {name: values.get(name) for name in ("report", "junit")}
             with console.reporting(output, verbose=options.verbose, **files):
                 project = find_project(options.project, options.env_file)
                 for warning in unknown_variables(project.file):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from snapseed.cli import snapshot_text
 from snapseed.cli.documents import document
@@ -12,9 +12,6 @@ from snapseed.cli.progress import Meter
 from snapseed.config.store import Store, read_store
 from snapseed.errors import UsageError
 from snapseed.units import parse_seconds
-
-if TYPE_CHECKING:
-    from snapseed.config import Environment
 
 _StoreUrl = Annotated[str | None, "URL", "The object store (default: the environment's `snapshots`)."]
 _Folder = Annotated[Path | None, "The folder (default: the `snapshots` of [snapseed])."]
@@ -69,9 +66,10 @@ def _sides(call: Call, store: str | None, folder: Path | None) -> tuple[Store, S
 
 
 def _copy(call: Call, source: Store, target: Store) -> None:
-    environment: Environment = call.environment
+    """Copy the environment's snapshot, and show what was copied."""
+    name = call.environment.snapshot
     from snapseed.snapshot.store_copy import copy_snapshot
 
     with Meter(quiet=call.options.quiet) as meter:
-        report = copy_snapshot(source, target, environment.snapshot, meter)
+        report = copy_snapshot(source, target, name, meter)
     call.show(snapshot_text.copied(report), document(report))

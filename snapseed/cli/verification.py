@@ -54,6 +54,7 @@ def verify(
 
 
 def _verify_committed(call: Call, *, rows: bool) -> NoReturn:
+    """Check the snapshots that git tracks, show what was found, and exit."""
     from snapseed.ci.checks import committed_checks
     from snapseed.verify.files import verify_committed
 
@@ -88,15 +89,9 @@ def _show_checks(
 @in_project("environment", "retries", "timeout", "allow_host", "yes", "database", "snapshot", "checks", "quiet")
 def ci(
     call: Call,
-    report_file: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="Write the report as JSON.")
-    ] = None,
-    junit_file: Annotated[
-        Path | None, typer.Option("--junit", metavar="FILE", help="Write the checks as JUnit XML.")
-    ] = None,
-    openmetrics_file: Annotated[
-        Path | None, typer.Option("--openmetrics", metavar="FILE", help="Write the metrics for scrapers.")
-    ] = None,
+    report: Annotated[Path | None, "FILE", "Write the report as JSON."] = None,
+    junit: Annotated[Path | None, "FILE", "Write the checks as JUnit XML."] = None,
+    openmetrics: Annotated[Path | None, "FILE", "Write the metrics for scrapers."] = None,
     baseline: Annotated[Path | None, "FILE", "Compare the speed with the report of an earlier run."] = None,
     max_slowdown: Annotated[
         float, typer.Option(min=1.0, metavar="FACTOR", help="With --baseline: taking this many times as long fails.")
@@ -111,21 +106,21 @@ def ci(
     _mask_secrets(call)
     with Meter(quiet=call.options.quiet) as meter:
         request = CiRequest(baseline, max_slowdown, call.options.yes)
-        report = run_ci(call.project, environment, request, listener=meter)
-    name, checks, contents = f"ci {environment.name}", checks_of(report), document(report)
+        done = run_ci(call.project, environment, request, listener=meter)
+    name, checks, contents = f"ci {environment.name}", checks_of(done), document(done)
     folder = environment.snapshots.folder_of(environment.snapshot)
     files = (
-        (report_file, lambda: console.as_json(contents) + "\n"),
-        (junit_file, lambda: formats.junit(name, checks) + "\n"),
-        (openmetrics_file, lambda: formats.openmetrics(report)),
+        (report, lambda: console.as_json(contents) + "\n"),
+        (junit, lambda: formats.junit(name, checks) + "\n"),
+        (openmetrics, lambda: formats.openmetrics(done)),
     )
     lost = console.failures(
         *(partial(console.write_file, path, render) for path, render in files if path is not None),
-        lambda: _show_checks(call, name, checks, folder, text.ci(report, call.again), contents),
-        lambda: console.append_named("GITHUB_STEP_SUMMARY", formats.summary(name, checks, report)),
-        lambda: _set_github_outputs(call, report),
+        lambda: _show_checks(call, name, checks, folder, text.ci(done, call.again), contents),
+        lambda: console.append_named("GITHUB_STEP_SUMMARY", formats.summary(name, checks, done)),
+        lambda: _set_github_outputs(call, done),
     )
-    _exit(report.exit_code, [report.error, *lost] if report.error else lost)
+    _exit(done.exit_code, [done.error, *lost] if done.error else lost)
 
 
 def _exit(code: int, errors: Sequence[SnapseedError]) -> NoReturn:

@@ -4,29 +4,6 @@ No other package reads variables for settings.
 """
 
 from snapseed.config.project import Environment, Project, find_project
-from snapseed.config.settings import (
-    NAME_PATTERN,
-    EmbeddingsTable,
-    EnvironmentTable,
-    MaskRule,
-    ProjectTable,
-    interpolate,
-    mask_secret,
-    variable_of,
-)
 from snapseed.config.store import Store
 
-__all__ = [
-    "NAME_PATTERN",
-    "EmbeddingsTable",
-    "Environment",
-    "EnvironmentTable",
-    "MaskRule",
-    "Project",
-    "ProjectTable",
-    "Store",
-    "find_project",
-    "interpolate",
-    "mask_secret",
-    "variable_of",
-]
+__all__ = ["Environment", "Project", "Store", "find_project"]

@@ -67,7 +67,7 @@ class EmbeddingsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     queue: Literal["stream", "list"] = "stream"
     name: str = "snapseed:{project}:{environment}"
     payload: dict[str, Any] | None = None
-    tries: int = 5
+    tries: Annotated[int, msgspec.Meta(ge=1)] = 5
     claim_after: str = "1min"
 
 
@@ -169,11 +169,10 @@ def convert(value: object, kind: type[_Table], where: str) -> _Table:
     except msgspec.ValidationError as exc:
         problem, _, path = str(exc).partition(" - at `$.")
         expected, _, observed = problem.removeprefix("Expected ").partition(", got ")
+        key = path.rstrip("`")
+        observed = observed or (repr(value[key]) if key in value else "")
         raise ConfigurationError(
-            "a setting is not valid",
-            where=f"{where} {path.rstrip('`')}",
-            observed=observed or None,
-            expected=expected,
+            "a setting is not valid", where=f"{where} {key}", observed=observed or None, expected=expected
         ) from exc
 
 
@@ -284,6 +283,7 @@ def interpolate(text: str, *, where: str) -> tuple[str, list[str]]:
     used: list[str] = []
 
     def fill(match: re.Match[str]) -> str:
+        """The value of one variable, or its default."""
         if value := value_of(match["name"]):
             used.append(match["name"])
             return value

@@ -93,18 +93,15 @@ class HashingEmbedder:
 
     def _sums(self, texts: TextBuffer) -> Vectors:
         """The sum over the words of each text: phrase by phrase if phrases recur, otherwise word by word."""
-        if _phrases(texts.first(len(texts) // _SAMPLE_EVERY)).recur and (phrases := _phrases(texts)).recur:
+        if texts.first(len(texts) // _SAMPLE_EVERY).phrases().recur and (phrases := texts.phrases()).recur:
             vectors = self._sums_of_words(TextBuffer.of(phrases.distinct))
             return phrases.sums(vectors, _sum_type(texts.longest))
         return self._sums_of_words(texts)
 
     def _sums_of_words(self, texts: TextBuffer) -> Vectors:
-        words = texts.cut(texts.blanks())
+        """The sum over the words of each text, word by word."""
+        words = texts.words()
         return words.sums(self._vocabulary.vectors(words.distinct), _sum_type(texts.longest))
-
-
-def _phrases(texts: TextBuffer) -> Pieces:
-    return texts.cut(texts.phrase_ends())
 
 
 def _unit_vectors(sums: Vectors) -> Float16s:
@@ -163,12 +160,16 @@ class TextBuffer:
         mask: Mask = self.data == _BLANK
         return mask
 
-    def phrase_ends(self) -> Mask:
-        """True for each blank after a comma or a full stop."""
-        mask = self.blanks()
-        mask[:1] = False
-        mask[1:] &= (self.data[:-1] == _COMMA) | (self.data[:-1] == _STOP)
-        return mask
+    def words(self) -> Pieces:
+        """Each text as words, with the blank that ends each of them."""
+        return self.cut(self.blanks())
+
+    def phrases(self) -> Pieces:
+        """Each text as phrases, which reach to the blank after a comma or a full stop."""
+        ends = self.blanks()
+        ends[:1] = False
+        ends[1:] &= (self.data[:-1] == _COMMA) | (self.data[:-1] == _STOP)
+        return self.cut(ends)
 
     def cut(self, ends: Mask) -> Pieces:
         """Each text as pieces that reach to the next of these bytes, or to the end of the text."""
@@ -233,10 +234,13 @@ class Vocabulary:
         return vectors
 
     def _remembered(self, pieces: pa.LargeBinaryArray) -> Int8s:
+        """The vectors of pieces, computed for those that are new. Others are forgotten when there is no room."""
         with self._lock:
             places = self._places(pieces)
             if len(self._known) + np.count_nonzero(places < 0) > self._room:
-                self._forget_all_but(places[places >= 0])
+                kept = places[places >= 0]
+                self._vectors[: len(kept)] = self._vectors.take(kept, axis=0)
+                self._known = self._known.take(pa.array(kept))
                 places = self._places(pieces)
             new = np.flatnonzero(places < 0)
             if len(new):
@@ -251,10 +255,6 @@ class Vocabulary:
         found = pc.index_in(pieces, value_set=self._known).fill_null(-1)
         places: Int64s = found.to_numpy(zero_copy_only=False).astype(np.int64)
         return places
-
-    def _forget_all_but(self, places: Int64s) -> None:
-        self._vectors[: len(places)] = self._vectors.take(places, axis=0)
-        self._known = self._known.take(pa.array(places))
 
 
 # Sharing is safe: a vector depends on its word alone, and a lock guards the memory.

@@ -17,7 +17,7 @@ from snapseed.embeddings.source import QUERIES, EmbeddingSource, extension_schem
 from snapseed.postgres import query
 from snapseed.postgres.catalog import read_tables
 from snapseed.postgres.connect import Connection, connected, role_search_path
-from snapseed.postgres.facts import IndexFacts, TableFacts
+from snapseed.postgres.facts import TableFacts
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.guard import identify_allowed
 from snapseed.postgres.locks import AdvisoryLock, lock, set_limits, waiting
@@ -48,7 +48,10 @@ def drop_indexes(connection: Connection, source: EmbeddingSource, environment: E
                 lines.append(f"the index {index.name} stays, and slows workers down: {why}")
                 continue
             if index.name != own_name(facts, source):
-                _save(connection, facts, index)
+                ensure_table(connection, "dropped_indexes", query("create_dropped_indexes", QUERIES))
+                values = {"table": facts.oid, "name": index.name, "tablespace": index.tablespace}
+                values |= {"statements": [index.definition, *index.restore]}
+                connection.execute(query("save_dropped_index", QUERIES), values)
             connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(facts.schema, index.name)))
             lines.append(f"dropped the index {index.name} until all embeddings are there")
     return lines
@@ -78,6 +81,7 @@ def own_name(facts: TableFacts, source: EmbeddingSource) -> str:
 
 
 def _restore(connection: Connection, facts: TableFacts) -> Iterator[str]:
+    """Rebuild the indexes that were dropped before the vectors came, and forget that they were dropped."""
     if not has_table(connection, "dropped_indexes"):
         return
     present = {index.name for index in facts.indexes}
@@ -97,6 +101,7 @@ def _restore(connection: Connection, facts: TableFacts) -> Iterator[str]:
 
 
 def _build_own(connection: Connection, facts: TableFacts, source: EmbeddingSource) -> Iterator[str]:
+    """Build the index that [embeddings] asks for, if it is missing and can be built; tell what was done."""
     method, column = source.settings.index, facts.column(source.settings.vector)
     if method is None:
         return
@@ -120,6 +125,7 @@ def _build_own(connection: Connection, facts: TableFacts, source: EmbeddingSourc
 
 
 def _lists(connection: Connection, facts: TableFacts) -> int:
+    """The lists of an IVFFlat index for the rows that are there."""
     row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(facts.name.identifier())).fetchone()
     assert row is not None
     rows = int(str(row[0]))
@@ -131,13 +137,6 @@ def _nearest(connection: Connection, facts: TableFacts) -> list[tuple[object, ..
     return connection.execute(query("nearest_indexes", QUERIES), {"table": facts.oid}).fetchall()
 
 
-def _save(connection: Connection, facts: TableFacts, index: IndexFacts) -> None:
-    ensure_table(connection, "dropped_indexes", query("create_dropped_indexes", QUERIES))
-    values = {"table": facts.oid, "name": index.name, "tablespace": index.tablespace}
-    connection.execute(
-        query("save_dropped_index", QUERIES), values | {"statements": [index.definition, *index.restore]}
-    )
-
-
 def _facts(connection: Connection, source: EmbeddingSource) -> TableFacts | None:
+    """What the catalogs say about the target; None if there is no such table."""
     return read_tables(connection, [table_name(source.target)]).get(table_name(source.target))

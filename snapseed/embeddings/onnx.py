@@ -46,7 +46,9 @@ class OnnxEmbedder:
 
     def __init__(self, *, folder: Path | None = None, **options: object) -> None:
         settings = msgspec.convert(options, OnnxSettings)
-        onnxruntime, tokenizers = _libraries()
+        with extra("models", "the libraries that run a model are"):
+            import onnxruntime  # noqa: PLC0415 - an extra
+            import tokenizers  # noqa: PLC0415 - the same extra
         model, tokenizer = ((folder or Path()) / file for file in (settings.model_file, settings.tokenizer_file))
         for path in (model, tokenizer):
             if not path.is_file():
@@ -77,28 +79,20 @@ class OnnxEmbedder:
         return pl.Series(vectors, dtype=pl.Array(pl.Float32, self.dimensions))
 
     def _vectors(self, encoded: list[Any]) -> Float32s:
-        longest = max(1, *(len(one.ids) for one in encoded)) if encoded else 1
-        given = {name: np.zeros((len(encoded), longest), np.int64) for name in _INPUTS}
-        for row, one in enumerate(encoded):
-            for name, attribute in _INPUTS.items():
-                values = getattr(one, attribute)
-                given[name][row, : len(values)] = values
+        """The vectors of tokenized texts, each of length 1."""
+        longest = max(1, *(len(one.ids) for one in encoded))
+        for one in encoded:
+            one.pad(longest)
+        given = {
+            name: np.array([getattr(one, attribute) for one in encoded], np.int64)
+            for name, attribute in _INPUTS.items()
+        }
         inputs = {name: given[name] for name in self._inputs}
         found: Float32s = self._session.run(None, inputs)[0]
-        if found.ndim > 2:  # noqa: PLR2004 - texts, tokens, numbers
-            found = self._pooled(found, given["attention_mask"])
+        if found.ndim > 2 and self._pooling == "first":  # noqa: PLR2004 - texts, tokens, numbers
+            found = found[:, 0]
+        elif found.ndim > 2:  # noqa: PLR2004 - as above
+            weights = given["attention_mask"][:, :, None].astype(np.float32)
+            found = (found * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1)
         lengths = np.linalg.norm(found, axis=1, keepdims=True)
         return np.asarray(found / np.maximum(lengths, _SHORTEST), dtype=np.float32)
-
-    def _pooled(self, found: Float32s, mask: npt.NDArray[np.int64]) -> Float32s:
-        if self._pooling == "first":
-            return found[:, 0]
-        weights = mask[:, :, None].astype(np.float32)
-        return np.asarray((found * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1), dtype=np.float32)
-
-
-def _libraries() -> tuple[Any, Any]:
-    with extra("models", "the libraries that run a model are"):
-        import onnxruntime  # noqa: PLC0415 - an extra
-        import tokenizers  # noqa: PLC0415 - the same extra
-    return onnxruntime, tokenizers

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import polars as pl
 
@@ -18,7 +19,6 @@ from snapseed.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import redis
-    from redis.client import Pipeline
 
 # Our own form. Names in braces are filled in. `{key}` or `{keys}` must be a whole value, so that it can be read back.
 _DEFAULT_PAYLOAD: Mapping[str, Any] = {
@@ -105,12 +105,14 @@ def decode_job(form: JobForm, payload: bytes) -> list[str]:
 
 
 def _is_key(key: object) -> bool:
+    """Whether it is a whole number, or a text that PostgreSQL takes."""
     if isinstance(key, str):
         return _NOT_IN_A_KEY.search(key) is None
     return isinstance(key, int) and not isinstance(key, bool)
 
 
 def _leaves(template: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Each text in a template, with the path that leads to it."""
     if isinstance(template, str):
         yield path, template
     elif isinstance(template, Mapping):
@@ -122,6 +124,7 @@ def _leaves(template: object, path: tuple[str | int, ...] = ()) -> Iterator[tupl
 
 
 def _filled(template: object, known: Mapping[str, object]) -> object:
+    """The template with its names filled in. A text that is only a name becomes its value, whatever its type."""
     if isinstance(template, Mapping):
         return {name: _filled(value, known) for name, value in template.items()}
     if isinstance(template, list):
@@ -178,93 +181,99 @@ class QueueStatus:
         return not self.waiting and not self.in_flight
 
 
-class JobQueue(Protocol):
-    """One queue. Methods raise what the client raises. A queue that was flushed away starts again, empty."""
+class JobQueue(ABC):
+    """One queue, in either form. Methods raise what the client raises. If it was flushed away, it starts again, empty.
 
+    A worker that is silent for `claim_after` seconds loses its jobs to others. `{NAME}:done` counts the jobs that are
+    done, and `{NAME}:done:MINUTE` those of a minute of the server's clock.
+    """
+
+    form: ClassVar[Literal["stream", "list"]]
+
+    def __init__(self, client: redis.Redis, name: str, claim_after: float) -> None:
+        # The client's own annotations mix its synchronous and asynchronous halves.
+        self._client: Any = client
+        # Keys begin with the name in braces, so that a cluster keeps all of them on one node.
+        self._name = tag = f"{{{name}}}"
+        self._jobs, self._dead, self._done = f"{tag}:jobs", f"{tag}:dead", f"{tag}:done"
+        self._silent_ms = int(claim_after * 1000)
+
+    def require_form(self, where: str) -> None:
+        """Raise `ConfigurationError` if the queue of this name exists in another form."""
+        found = self._client.type(self._jobs).decode()
+        if found not in {"none", self.form}:
+            drain = f"let workers drain it with queue = {found!r} first, or " if found in {"stream", "list"} else ""
+            raise ConfigurationError(
+                "the queue exists in another form",
+                where=f"key {self._jobs} in {where}",
+                observed=f"a {found}",
+                expected=f"queue = {self.form!r}, as in [embeddings]",
+                next_step=f"{drain}delete it with `redis-cli DEL {self._jobs}`",
+            )
+
+    @abstractmethod
     def put(self, payloads: Sequence[bytes]) -> None:
         """Append jobs, all in one round trip."""
 
+    @abstractmethod
     def claim(self, worker: str, count: int, wait_seconds: float) -> list[Claim]:
         """Up to `count` different jobs for this worker, those of dead workers first. Waits only for the first job."""
 
+    @abstractmethod
     def keep(self, worker: str) -> None:
         """Say that this worker is still working on its claims."""
 
+    @abstractmethod
     def done(self, worker: str, claims: Sequence[Claim]) -> None:
         """Remove finished jobs."""
 
+    @abstractmethod
     def release(self, worker: str, claims: Sequence[Claim], *, tried: bool) -> None:
         """Give back jobs still held, to be claimed at once. Unless they were `tried`, the delivery does not count."""
 
+    @abstractmethod
     def bury(self, worker: str, claim: Claim, error: str) -> None:
         """Move a job to the dead ones, unless another worker has it by now."""
 
+    @abstractmethod
     def leave(self, worker: str) -> None:
         """Say that this worker ends. Its jobs are given back, and the delivery does not count."""
 
+    @abstractmethod
     def status(self) -> QueueStatus:
         """The current counts."""
 
+    @abstractmethod
     def dead(self, limit: int) -> Iterator[DeadJob]:
         """The oldest dead jobs."""
 
+    @abstractmethod
     def retry(self) -> int:
         """Put the dead jobs back into the queue; returns how many."""
 
+    @abstractmethod
     def purge(self) -> int:
         """Remove all jobs, dead ones included; returns how many."""
+
+    def _count_done(self, count: int) -> None:
+        """Count finished jobs. Skipped if the server is out of memory: counting must not stop what makes room."""
+        minute = f"{self._done}:{self._minute()}"
+        with self._client.pipeline(transaction=False) as pipeline:
+            pipeline.incrby(self._done, count)
+            pipeline.incrby(minute, count)
+            pipeline.expire(minute, _MINUTES_KEPT_SECONDS)
+            pipeline.execute(raise_on_error=False)
+
+    def _done_counts(self) -> tuple[int, int]:
+        """The jobs done since the queue was created or purged, and those of the last full minute."""
+        total, last_minute = self._client.mget(self._done, f"{self._done}:{self._minute() - 1}")
+        return int(total or 0), int(last_minute or 0)
+
+    def _minute(self) -> int:
+        """The minute of the server's clock."""
+        return int(self._client.time()[0]) // 60
 
 
 def script(name: str) -> str:
     """A script for Redis: `queries/{name}.lua`."""
     return (Path(__file__).parent / "queries" / f"{name}.lua").read_text()
-
-
-def hash_tag(name: str) -> str:
-    """The beginning of all keys of a queue: its name in braces, so that a cluster keeps the keys on one node."""
-    return f"{{{name}}}"
-
-
-def require_form(client: redis.Redis, form: Literal["stream", "list"], name: str, where: str) -> None:
-    """Raise `ConfigurationError` if the queue of this name exists in another form."""
-    key = f"{hash_tag(name)}:jobs"
-    # According to the client's annotations this may also be an awaitable.
-    found = cast("bytes", client.type(key)).decode()
-    if found not in {"none", form}:
-        drain = f"let workers drain it with queue = {found!r} first, or " if found in {"stream", "list"} else ""
-        raise ConfigurationError(
-            "the queue exists in another form",
-            where=f"key {key} in {where}",
-            observed=f"a {found}",
-            expected=f"queue = {form!r}, as in [embeddings]",
-            next_step=f"{drain}delete it with `redis-cli DEL {key}`",
-        )
-
-
-class DoneCounts:
-    """How many jobs were done: `{NAME}:done`, and per minute of the server's clock `{NAME}:done:MINUTE`."""
-
-    def __init__(self, client: redis.Redis, name: str) -> None:
-        self._client, self._name = client, hash_tag(name)
-
-    def add(self, count: int) -> None:
-        """Count finished jobs. Skipped if the server is out of memory: counting must not stop what makes room."""
-        minute = f"{self._name}:done:{self._minute()}"
-        with self._client.pipeline(transaction=False) as pipeline:
-            pipeline.incrby(f"{self._name}:done", count)
-            pipeline.incrby(minute, count)
-            pipeline.expire(minute, _MINUTES_KEPT_SECONDS)
-            pipeline.execute(raise_on_error=False)
-
-    def read(self) -> tuple[int, int]:
-        """The jobs done since the queue was created or purged, and those of the last full minute."""
-        found = self._client.mget(f"{self._name}:done", f"{self._name}:done:{self._minute() - 1}")
-        total, last_minute = (int(count or 0) for count in found)
-        return total, last_minute
-
-    def clear(self, pipeline: Pipeline) -> None:
-        """Start at zero again."""
-        pipeline.delete(f"{self._name}:done")
-
-    def _minute(self) -> int:
-        return int(self._client.time()[0]) // 60

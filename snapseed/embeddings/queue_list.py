@@ -12,9 +12,9 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from snapseed.embeddings.queue import Claim, DeadJob, DoneCounts, QueueStatus, hash_tag, script
+from snapseed.embeddings.queue import Claim, DeadJob, JobQueue, QueueStatus, script
 
 if TYPE_CHECKING:
     import redis
@@ -25,20 +25,14 @@ _FROM_THE_END = -1
 _RELEASE, _BURY, _DISMISS = map(script, ("list_release", "list_bury", "list_dismiss"))
 
 
-class ListQueue:
-    """A queue in lists; see `JobQueue` for the methods.
+class ListQueue(JobQueue):
+    """A queue in lists; see `JobQueue` for the methods. The jobs of a silent worker go to the front of the queue."""
 
-    The jobs of a worker that is silent for `claim_after` seconds go back to the front of the queue.
-    """
+    form = "list"
 
     def __init__(self, client: redis.Redis, name: str, claim_after: float) -> None:
-        # The client's own annotations mix its synchronous and asynchronous halves.
-        self._client: Any = client
-        self._name = tag = hash_tag(name)
-        self._jobs, self._dead = f"{tag}:jobs", f"{tag}:dead"
-        self._workers, self._tries = f"{tag}:workers", f"{tag}:tries"
-        self._alive_ms = int(claim_after * 1000)
-        self._counts = DoneCounts(client, name)
+        super().__init__(client, name, claim_after)
+        self._workers, self._tries = f"{self._name}:workers", f"{self._name}:tries"
 
     def put(self, payloads: Sequence[bytes]) -> None:
         if payloads:
@@ -68,7 +62,7 @@ class ListQueue:
     def keep(self, worker: str) -> None:
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.sadd(self._workers, worker)
-            pipeline.set(self._alive(worker), 1, px=self._alive_ms)
+            pipeline.set(self._alive(worker), 1, px=self._silent_ms)
             pipeline.execute()
 
     def done(self, worker: str, claims: Sequence[Claim]) -> None:
@@ -78,7 +72,7 @@ class ListQueue:
                     pipeline.lrem(self._held(worker), _FROM_THE_END, claim.payload)
                 pipeline.hdel(self._tries, *[_digest(claim.payload) for claim in claims])
                 *removed, _ = pipeline.execute()
-            self._counts.add(sum(removed))
+            self._count_done(sum(removed))
         self.keep(worker)
 
     def release(self, worker: str, claims: Sequence[Claim], *, tried: bool) -> None:
@@ -108,7 +102,7 @@ class ListQueue:
             # A worker that joined in between may hold jobs that have left the queue.
             if self._known_workers() <= workers:
                 break
-        done, done_last_minute = self._counts.read()
+        done, done_last_minute = self._done_counts()
         return QueueStatus(
             waiting=waiting,
             in_flight=sum(of_workers[::2]),
@@ -138,8 +132,7 @@ class ListQueue:
         with self._client.pipeline(transaction=True) as pipeline:
             for name in lists:
                 pipeline.llen(name)
-            pipeline.delete(*lists, self._tries)
-            self._counts.clear(pipeline)
+            pipeline.delete(*lists, self._tries, self._done)
             lengths = pipeline.execute()[: len(lists)]
         return sum(map(int, lengths))
 
@@ -155,16 +148,20 @@ class ListQueue:
         return list(counts)
 
     def _known_workers(self) -> set[str]:
+        """The names of all workers, silent ones included."""
         return {worker.decode() for worker in self._client.smembers(self._workers)}
 
     def _dismiss(self, worker: str, why: str) -> None:
+        """Forget a worker and give its jobs back. If `why` is "dead", do so only while it is silent."""
         keys = [self._held(worker), self._jobs, self._tries, self._workers, self._alive(worker)]
         self._client.eval(_DISMISS, len(keys), *keys, worker, why)
 
     def _held(self, worker: str) -> str:
+        """The list of the jobs that a worker holds."""
         return f"{self._name}:held:{worker}"
 
     def _alive(self, worker: str) -> str:
+        """The key that exists while a worker is heard of."""
         return f"{self._name}:alive:{worker}"
 
 
@@ -178,4 +175,5 @@ def _dead_job(record: bytes) -> DeadJob:
 
 
 def _digest(payload: bytes) -> str:
+    """The SHA-1 of a job, as `redis.sha1hex` in the scripts."""
     return hashlib.sha1(payload, usedforsecurity=False).hexdigest()

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from snapseed.embeddings.queue import Claim, DeadJob, DoneCounts, QueueStatus, hash_tag, script
-
-if TYPE_CHECKING:
-    import redis
+from snapseed.embeddings.queue import Claim, DeadJob, JobQueue, QueueStatus, script
 
 GROUP = "workers"
 FIELD = b"job"
@@ -23,15 +20,10 @@ _PUT = script("stream_put")
 _LONG_IDLE_MS = 2**31
 
 
-class StreamQueue:
-    """A queue in a stream; see `JobQueue` for the methods. A job is stale after `claim_after` seconds of silence."""
+class StreamQueue(JobQueue):
+    """A queue in a stream; see `JobQueue` for the methods."""
 
-    def __init__(self, client: redis.Redis, name: str, claim_after: float) -> None:
-        # The client's own annotations mix its synchronous and asynchronous halves.
-        self._client: Any = client
-        self._jobs, self._dead = f"{hash_tag(name)}:jobs", f"{hash_tag(name)}:dead"
-        self._idle_ms = int(claim_after * 1000)
-        self._counts = DoneCounts(client, name)
+    form = "stream"
 
     def put(self, payloads: Sequence[bytes]) -> None:
         if payloads:
@@ -40,7 +32,7 @@ class StreamQueue:
     def claim(self, worker: str, count: int, wait_seconds: float) -> list[Claim]:
         try:
             return self._claim(worker, count, wait_seconds)
-        except self._client_error() as exc:
+        except Exception as exc:
             if not _is_flushed_away(exc):
                 raise
             self._client.eval(_PUT, 1, self._jobs)
@@ -58,7 +50,7 @@ class StreamQueue:
                 pipeline.xack(self._jobs, GROUP, *ids)
                 pipeline.xdel(self._jobs, *ids)
                 _, removed = pipeline.execute()
-            self._counts.add(removed)
+            self._count_done(removed)
 
     def release(self, worker: str, claims: Sequence[Claim], *, tried: bool) -> None:
         with self._or_flushed_away(), self._client.pipeline(transaction=False) as pipeline:
@@ -98,14 +90,14 @@ class StreamQueue:
                 raise answer
         consumers: list[dict[str, Any]] = [] if isinstance(known, Exception) else known
         in_flight = sum(int(consumer["pending"]) for consumer in consumers)
-        done, done_last_minute = self._counts.read()
+        done, done_last_minute = self._done_counts()
         return QueueStatus(
             waiting=max(0, length - in_flight),
             in_flight=min(length, in_flight),
             dead=dead,
             done=done,
             done_last_minute=done_last_minute,
-            workers=sum(int(consumer["idle"]) < self._idle_ms for consumer in consumers),
+            workers=sum(int(consumer["idle"]) < self._silent_ms for consumer in consumers),
             oldest_seconds=self._oldest_seconds(),
         )
 
@@ -129,12 +121,12 @@ class StreamQueue:
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.xlen(self._jobs)
             pipeline.xlen(self._dead)
-            pipeline.delete(self._jobs, self._dead)
-            self._counts.clear(pipeline)
+            pipeline.delete(self._jobs, self._dead, self._done)
             waiting, dead, *_ = pipeline.execute()
         return int(waiting) + int(dead)
 
     def _claim(self, worker: str, count: int, wait_seconds: float) -> list[Claim]:
+        """As `claim`, if the group exists."""
         entries = self._stale(worker, count)
         if not entries:
             # The server may check its clock only ten times a second: even a wait of 1 ms takes up to 100 ms.
@@ -150,7 +142,7 @@ class StreamQueue:
         while True:
             # Each call looks at ten times `count` jobs in progress, and returns where it stopped.
             start, entries, *_ = self._client.xautoclaim(
-                self._jobs, GROUP, worker, self._idle_ms, start_id=start, count=count
+                self._jobs, GROUP, worker, self._silent_ms, start_id=start, count=count
             )
             if entries or start == b"0-0":
                 return list(entries)
@@ -161,6 +153,7 @@ class StreamQueue:
         return {entry["message_id"]: entry["times_delivered"] for entry in found}
 
     def _oldest_seconds(self) -> float | None:
+        """The age of the oldest job, by the server's clock."""
         first = self._client.xrange(self._jobs, count=1)
         if not first:
             return None
@@ -173,15 +166,9 @@ class StreamQueue:
         """Ignore that the stream is gone. `queue repair` creates its jobs again."""
         try:
             yield
-        except self._client_error() as exc:
+        except Exception as exc:
             if not _is_flushed_away(exc):
                 raise
-
-    @staticmethod
-    def _client_error() -> type[Exception]:
-        from redis.exceptions import ResponseError  # noqa: PLC0415 - an extra
-
-        return ResponseError
 
 
 def _payload(fields: dict[bytes, bytes]) -> bytes:
@@ -190,5 +177,5 @@ def _payload(fields: dict[bytes, bytes]) -> bytes:
 
 
 def _is_flushed_away(error: Exception) -> bool:
-    """Whether the stream or its group is missing: not created yet, or gone."""
+    """Whether the stream or its group is missing, in the words of the server: not created yet, or gone."""
     return "NOGROUP" in str(error) or "no such key" in str(error)

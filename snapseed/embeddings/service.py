@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from types import FrameType
 from typing import cast
 
 from snapseed.config import Environment, Project
@@ -86,6 +85,7 @@ def _keep_working(
         was_well = False
 
         def told(event: Event) -> None:
+            """Pass an event on, and note that the worker does its work."""
             nonlocal was_well
             was_well = was_well or isinstance(event, BatchDone | Heartbeat)
             listener(event)
@@ -101,6 +101,7 @@ def _keep_working(
         return True
 
     def failed(event: Event) -> None:
+        """Tell of a failed attempt that another one follows."""
         if isinstance(event, Attempted) and event.error is not None and event.wait_seconds is not None:
             listener(WorkerFailed(event.error, event.wait_seconds))
 
@@ -109,6 +110,7 @@ def _keep_working(
 
 
 def _passes(error: SnapseedError) -> bool:
+    """Whether it is worth starting the worker again."""
     return may_pass(error) or isinstance(error, EmbedderAwayError)
 
 
@@ -144,6 +146,7 @@ class _Crew:
             raise failure
 
     def _start(self) -> None:
+        """Spawn a worker, with a pipe on which it tells its events."""
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(
@@ -188,11 +191,7 @@ class _Crew:
 def _member(pipe: Pipe, project: Project, environment: Environment, options: ServiceOptions) -> None:
     """The main function of a process of the crew."""
     ending: list[int] = []
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        ending.append(number)
-
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, lambda number, _frame: ending.append(number))
     try:
         _keep_working(project, environment, options, pipe.send, lambda: bool(ending))
     except SnapseedError as exc:

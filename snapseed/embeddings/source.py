@@ -18,9 +18,10 @@ from typing import Any, cast
 import msgspec
 from psycopg import sql
 
-from snapseed.config import EmbeddingsTable, Environment, Project
+from snapseed.config import Environment, Project
+from snapseed.config.settings import EmbeddingsTable
 from snapseed.embeddings.embedder import Embedder
-from snapseed.embeddings.queue import JobForm, JobQueue, job_form, require_form
+from snapseed.embeddings.queue import JobForm, JobQueue, job_form
 from snapseed.embeddings.queue_list import ListQueue
 from snapseed.embeddings.queue_stream import StreamQueue
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
@@ -133,10 +134,6 @@ def resolve_source(project: Project, environment: Environment, manifest: Manifes
         )
     if settings.key is not None:
         _require_uuids(texts, target, settings, where)
-    if settings.tries < 1:
-        raise ConfigurationError(
-            "a number is out of range", where=f"{where} tries", observed=repr(settings.tries), expected="1 or more"
-        )
     claim_after = parse_seconds(settings.claim_after, where=f"{where} claim_after")
     if claim_after < _SHORTEST_CLAIM_SECONDS:
         raise ConfigurationError(
@@ -195,9 +192,9 @@ def embedding_session(
             redis_connected(redis_target, environment, consent=consent) as client,
             redis_translated(doing, redis_target),
         ):
-            require_form(client, source.settings.queue, source.queue_name, redis_target.described)
             kind = StreamQueue if source.settings.queue == "stream" else ListQueue
             queue = kind(client, source.queue_name, source.claim_after)
+            queue.require_form(redis_target.described)
             yield EmbeddingSession(source.found_in(connection), target, redis_target, connection, queue)
 
 
@@ -215,20 +212,9 @@ def source_of(project: Project, environment: Environment) -> EmbeddingSource:
 
 
 def require_queue(project: Project, environment: Environment, *, consent: bool = False) -> None:
-    """Check before a load that jobs can be created after its COMMIT.
-
-    Raises what `resolve_source`, the guard of Redis and connecting to it raise, and `ConfigurationError` for a pooler
-    before the database, or a queue in the other form.
-    """
-    source, target = source_of(project, environment), resolve_target(project, environment)
-    redis_target = resolve_redis(project, environment)
-    with connected(target) as connection:
-        require_session(connection, target)
-    with (
-        redis_connected(redis_target, environment, consent=consent) as client,
-        redis_translated("looking at the queue", redis_target),
-    ):
-        require_form(client, source.settings.queue, source.queue_name, redis_target.described)
+    """Check before a load that jobs can be created after its COMMIT. Raises as `embedding_session`."""
+    with embedding_session(project, environment, consent=consent):
+        pass
 
 
 def load_embedder(name: str, options: Mapping[str, Any], folder: Path, where: str) -> Embedder:
@@ -260,6 +246,7 @@ def load_embedder(name: str, options: Mapping[str, Any], folder: Path, where: st
 
 
 def _entity(manifest: Manifest, name: str, where: str) -> EntityRecord:
+    """The entity that a setting names. Raises `ConfigurationError` if the snapshot does not have it."""
     record = manifest.entity(name)
     if record is None:
         known = ", ".join(entity.name for entity in manifest.entities)
@@ -293,6 +280,7 @@ def _columns_of(entity: EntityRecord, settings: EmbeddingsTable, names: tuple[st
 
 
 def _require_uuids(texts: EntityRecord, target: EntityRecord, settings: EmbeddingsTable, where: str) -> None:
+    """Raise `ConfigurationError` unless all keys are uuids."""
     columns = [column for column in target.columns if column.name in {settings.key, settings.parent}]
     for column in (*columns, *texts.key_columns):
         if column.kind().family is not Family.UUID:
@@ -305,6 +293,7 @@ def _require_uuids(texts: EntityRecord, target: EntityRecord, settings: Embeddin
 
 
 def _require_dimensions(target: EntityRecord, settings: EmbeddingsTable, embedder: Embedder, where: str) -> None:
+    """Raise `ConfigurationError` unless the embedder's vectors fit the column."""
     declared = next(column.type for column in target.columns if column.name == settings.vector)
     size = re.fullmatch(r"vector\((\d+)\)", declared)
     if size and int(size[1]) != embedder.dimensions:

@@ -10,8 +10,8 @@ from functools import partial
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from snapseed.config import Project, interpolate
-from snapseed.config.settings import variable_with
+from snapseed.config import Project
+from snapseed.config.settings import interpolate, variable_with
 from snapseed.errors import UsageError
 from snapseed.generate.entity import Entity
 from snapseed.generate.generators import load_generators

@@ -14,8 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from snapseed.config import NAME_PATTERN
-from snapseed.config.settings import suggestion
+from snapseed.config.settings import NAME_PATTERN, suggestion
 from snapseed.errors import SnapshotError, UsageError
 from snapseed.printable import UNPRINTABLE
 from snapseed.snapshot.hashing import Fingerprint, combined

@@ -28,27 +28,24 @@ class SnapshotRunner(DiscoverRunner):  # type: ignore[misc]
 
     def setup_databases(self, **options: object) -> object:
         """Create the test databases as Django does, but the one of `alias` from the template."""
+        settings = connections[self.alias].settings_dict
+        parts = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
+        url = make_conninfo("", **{part: settings[key] for part, key in parts.items() if settings[key]})
+        loader = MigrationLoader(None, ignore_no_migrations=True)
+        files = [Path(inspect.getfile(type(migration))) for migration in loader.disk_migrations.values()]
         try:
-            return self._from_template(options)
+            project = find_project()
+            name = self.environment or ("test" if "test" in project.environments else None)
+            environment = project.environment(name, {"database": url})
+            schema = migrations(self._migrate, files, project.folder)
+            with opened_clones(project, environment, schema) as clones:
+                settings["TEST"]["TEMPLATE"] = clones.template.name
+                return super().setup_databases(**options)
         except SnapseedError as exc:
             raise CommandError(str(exc)) from exc
 
-    def _from_template(self, options: dict[str, object]) -> object:
-        project = find_project()
-        name = self.environment or ("test" if "test" in project.environments else None)
-        connection = connections[self.alias]
-        settings = connection.settings_dict
-        parts = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
-        url = make_conninfo("", **{part: settings[key] for part, key in parts.items() if settings[key]})
-        environment = project.environment(name, {"database": url})
-        loader = MigrationLoader(None, ignore_no_migrations=True)
-        files = [Path(inspect.getfile(type(migration))) for migration in loader.disk_migrations.values()]
-        schema = migrations(self._migrate, files, project.folder)
-        with opened_clones(project, environment, schema) as clones:
-            settings["TEST"]["TEMPLATE"] = clones.template.name
-            return super().setup_databases(**options)
-
     def _migrate(self, url: str) -> None:
+        """Run Django's migrations on the database of this URL."""
         connection = connections[self.alias]
         name = connection.settings_dict["NAME"]
         connection.close()

@@ -24,8 +24,15 @@ import snapseed
 from snapseed import generate_snapshot, open_snapshot, resolve_request
 from snapseed.ci.report import Slowdown
 from snapseed.cli.app import app
-from snapseed.config import EmbeddingsTable, EnvironmentTable, ProjectTable, find_project
-from snapseed.config.settings import CaptureTable, ChildrenTable, ReferenceTable
+from snapseed.config import find_project
+from snapseed.config.settings import (
+    CaptureTable,
+    ChildrenTable,
+    EmbeddingsTable,
+    EnvironmentTable,
+    ProjectTable,
+    ReferenceTable,
+)
 from snapseed.postgres.connect import PINNED
 from snapseed.servers import EmbeddedPostgres, EmbeddedRedis
 from snapseed.snapshot.manifest import Chunk, Column, EntityRecord, FileList, Manifest, PartFile

@@ -144,8 +144,7 @@ def test_a_text_is_the_sum_of_its_words(texts: list[str]) -> None:
 def test_pieces_are_the_texts(texts: list[str]) -> None:
     """Joined again, whether phrases or words, they are the texts."""
     cut = TextBuffer.of(pa.array(texts, pa.large_string()))
-    for ends in (cut.blanks(), cut.phrase_ends()):
-        pieces = cut.cut(ends)
+    for pieces in (cut.words(), cut.phrases()):
         said = [pieces.distinct[code].as_py() for code in pieces.codes.tolist()]
         bounds = [0, *np.cumsum(pieces.counts).tolist()]
         assert [b"".join(said[i:j]).decode() for i, j in itertools.pairwise(bounds)] == texts

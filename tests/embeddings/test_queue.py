@@ -14,7 +14,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapseed.embeddings.queue import JobQueue, NotAJobError, decode_job, encode_jobs, job_form, require_form
+from snapseed.embeddings.queue import JobQueue, NotAJobError, decode_job, encode_jobs, job_form
 from snapseed.embeddings.queue_list import ListQueue
 from snapseed.embeddings.queue_stream import GROUP, StreamQueue
 from snapseed.errors import ConfigurationError
@@ -252,11 +252,11 @@ def test_a_foreign_dead_job_is_shown_and_retried(queue: JobQueue, valkey: redis.
 def test_a_queue_in_the_other_form_is_refused(queue: JobQueue, valkey: redis.Redis) -> None:
     """The error says how to get rid of it."""
     queue.put(jobs(1))
-    mine, other = ("list", "stream") if isinstance(queue, ListQueue) else ("stream", "list")
-    require_form(valkey, mine, NAME, "here")  # type: ignore[arg-type]
+    queue.require_form("here")
+    other = StreamQueue if isinstance(queue, ListQueue) else ListQueue
     with pytest.raises(ConfigurationError) as caught:
-        require_form(valkey, other, NAME, "here")  # type: ignore[arg-type]
-    assert caught.value.observed == f"a {mine}"
+        other(valkey, NAME, CLAIM_AFTER).require_form("here")
+    assert caught.value.observed == f"a {queue.form}"
     assert f"DEL {KEY}:jobs" in str(caught.value.next_step)
 
 

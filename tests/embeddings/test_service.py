@@ -219,7 +219,7 @@ def test_repair_recreates_lost_jobs(make_generated: Callable[[str], Sandbox], fo
             server.kill()
             server.lose_data()
             server.start()
-            session.queue._client.connection_pool.disconnect()  # type: ignore[attr-defined]
+            session.queue._client.connection_pool.disconnect()
             session.queue.done("a", claims)
         post.put_keys(1, 2, 3)
         post.drain()

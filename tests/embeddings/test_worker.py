@@ -199,7 +199,7 @@ def test_a_foreign_entry_is_kept_for_people(post: Post) -> None:
     """An entry of the stream without a job."""
     post.load()
     with post.session() as session:
-        session.queue._client.xadd(session.queue._jobs, {"task": "other"})  # type: ignore[attr-defined]
+        session.queue._client.xadd(session.queue._jobs, {"task": "other"})
     post.drain()
     ((payload, error),) = dead_of(post)
     assert b"other" in payload

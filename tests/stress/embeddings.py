@@ -167,12 +167,12 @@ def put_twice(place: Field) -> None:
 def jump_ahead(place: Field) -> None:
     """As if the clock of Redis had jumped: all workers seem to have been silent for long."""
     with place.post.session() as session, suppress(redis.ResponseError):
-        client = session.queue._client  # type: ignore[attr-defined]
+        client = session.queue._client
         if place.form == "list":
             for key in client.scan_iter("*:alive:*"):
                 client.delete(key)
             return
-        jobs = session.queue._jobs  # type: ignore[attr-defined]
+        jobs = session.queue._jobs
         for entry in client.xpending_range(jobs, "workers", "-", "+", 5_000):
             # The holder stays the same.
             client.xclaim(jobs, "workers", entry["consumer"], 0, [entry["message_id"]], idle=2**31, justid=True)
@@ -188,7 +188,7 @@ def jobs_of_another_time(place: Field) -> None:
             session.queue.put([payload])
             return
         ahead = _FAR_AHEAD + place.done.total()
-        session.queue._client.xadd(session.queue._jobs, {"job": payload}, id=f"{ahead}-0")  # type: ignore[attr-defined]
+        session.queue._client.xadd(session.queue._jobs, {"job": payload}, id=f"{ahead}-0")
 
 
 FAULTS: dict[Callable[[Field], None], int] = {

@@ -17,7 +17,7 @@ from psycopg import sql
 
 from snapseed.capture.mask.facts import Facts, MaskableColumn, Place
 from snapseed.capture.mask.rules import MOMENTS, NUMBERS, followed
-from snapseed.config import MaskRule
+from snapseed.config.settings import MaskRule
 from snapseed.generate.words import words_of
 from snapseed.postgres import query
 from snapseed.postgres.catalog import read_rows

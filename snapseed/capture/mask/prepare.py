@@ -22,7 +22,8 @@ from snapseed.capture.mask.masks import TableMasks
 from snapseed.capture.mask.personal import Personal, personal_columns, sampled_reasons, values_in_schema
 from snapseed.capture.mask.rules import assign, kind_of, label_of, rules_of_paths, shifted_by
 from snapseed.capture.mask.values import BoundRule, Function
-from snapseed.config import MaskRule, Project, variable_of
+from snapseed.config import Project
+from snapseed.config.settings import MaskRule, variable_of
 from snapseed.errors import ConfigurationError, RefusedError, SnapseedError, SnapshotError, UsageError
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.copy_out import copied_out

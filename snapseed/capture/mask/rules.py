@@ -13,8 +13,7 @@ import msgspec
 
 from snapseed.capture.mask.facts import Facts, MaskableColumn, Place, UniqueFacts, words_in
 from snapseed.capture.mask.values import MOST_DIGITS, TOKEN
-from snapseed.config import MaskRule
-from snapseed.config.settings import suggestion
+from snapseed.config.settings import MaskRule, suggestion
 from snapseed.snapshot.types import INTEGERS, Family
 
 TEXTS = frozenset({"text", "character varying", "character", "citext", "name"})

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from snapseed.capture.mask.keyed import MaskKey, with_nulls_of
-from snapseed.config import MaskRule
+from snapseed.config.settings import MaskRule
 from snapseed.generate.draws.bits import Int64s, UInt64s, below, column_bits
 from snapseed.generate.words import WORDS
 from snapseed.snapshot.arrow import numbers_of, of_characters, of_numbers, of_texts, pc

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from snapseed.capture.request import subset_request
-from snapseed.config import variable_of
+from snapseed.config.settings import variable_of
 from snapseed.errors import RefusedError, SnapseedError
 from snapseed.snapshot.store import open_snapshot
 from tests.capture.conftest import Captured, filled, project_in

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapseed.config import variable_of
+from snapseed.config.settings import variable_of
 from tests.capture.conftest import filled, project_in, restored
 from tests.capture.mask.conftest import SECRET
 from tests.conftest import new_database

@@ -21,7 +21,7 @@ from snapseed.capture.mask.keyed import MaskKey
 from snapseed.capture.mask.masks import TableMasks
 from snapseed.capture.mask.rules import label_of
 from snapseed.capture.mask.values import BoundRule, RuleError, replaced, shifted
-from snapseed.config import MaskRule
+from snapseed.config.settings import MaskRule
 from snapseed.errors import SnapshotError
 from snapseed.generate.draws.texts import canonical_json
 from snapseed.postgres.facts import TableName
@@ -66,7 +66,7 @@ import numpy as np
 import pyarrow as pa
 from snapseed.capture.mask.keyed import MaskKey
 from snapseed.capture.mask.values import BoundRule, replaced, shifted
-from snapseed.config import MaskRule
+from snapseed.config.settings import MaskRule
 from snapseed.snapshot.arrow import of_numbers, of_texts
 from snapseed.snapshot.types import parse_type
 class Finder:
