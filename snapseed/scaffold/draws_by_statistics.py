@@ -65,7 +65,7 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
         yield _weighted(wanted, values, list(map(quoted, values)))
 
 
-def joint_draws(table: Table, draws: Mapping[str, Draw], names: Iterable[str]) -> dict[str, Draw]:
+def joint_draws(table: Table, draws: Mapping[str, Draw], names: Collection[str]) -> dict[str, Draw]:
     """Draws for columns whose values come together: in the source, from the same combination, or of the same place."""
     found = _of_places(table, draws, names)
     free = {name for name in names if draws[name].shape and draws[name].is_whole and not draws[name].finish}
@@ -85,33 +85,26 @@ def joint_draws(table: Table, draws: Mapping[str, Draw], names: Iterable[str]) -
     return found
 
 
-def _of_places(table: Table, draws: Mapping[str, Draw], names: Iterable[str]) -> dict[str, Draw]:
+def _of_places(table: Table, draws: Mapping[str, Draw], names: Collection[str]) -> dict[str, Draw]:
     """Draws for cities, states and countries of the same place, with countries and states as often as in the source."""
     groups: dict[str, dict[str, str]] = defaultdict(dict)
-    for name in set(names) - {name for check in table.checks for name in check.columns}:
-        if match := _OF_PLACE.fullmatch(draws[name].code):
+    for name in draws:
+        is_checked = any(name in check.columns for check in table.checks)
+        if name in names and not is_checked and (match := _OF_PLACE.fullmatch(draws[name].code)):
             groups[match["draw"]][name] = match["list"]
     found: dict[str, Draw] = {}
     for draw, lists in groups.items():
-        length = {name: (*table.kind(name).modifiers, math.inf)[0] for name in lists}
-        rows = [
-            (round(share * _WEIGHTS), texts)
-            for share, texts in _places(table, lists)
-            if all(len(text or "") <= length[name] for name, text in texts.items())
-        ]
-        columns = {name: tuple(texts[name] for weight, texts in rows if weight) for name in sorted(lists)}
-        given = {**columns, "weight": tuple(weight for weight, _ in rows if weight)}
+        rows = list(_places(table, lists))
+        columns: dict[str, tuple[object, ...]] = {name: tuple(texts[name] for _, texts in rows) for name in lists}
+        given = {**columns, "weight": tuple(max(1, round(share * _WEIGHTS)) for share, _ in rows)}
         shown = ", ".join(f"{quoted(name)}: [{', '.join(map(literal, values))}]" for name, values in given.items())
-        code = f'rows.sample({quoted(draw)}, pl.DataFrame({{{shown}}}), weights="weight")'
-        for name, values in columns.items() if given["weight"] else ():
+        local = words_of(draw), f'rows.sample({quoted(draw)}, pl.DataFrame({{{shown}}}), weights="weight")'
+        for name in lists if rows else ():
             known = [f"{share:.0%} {text}" for text, share in _known(table, name).items()]
+            shape = ", ".join([*known[:_SHOWN], *["…"] * (len(known) > _SHOWN)])
+            code = f"{{local}}[{quoted(name)}]"
             found[name] = replace(
-                draws[name],
-                code=f"{{local}}[{quoted(name)}]",
-                local=(words_of(draw), code),
-                examples=values,
-                shape=", ".join([*known[:_SHOWN], *["…"] * (len(known) > _SHOWN)]),
-                copies=bool(known),
+                draws[name], code=code, local=local, examples=columns[name], shape=shape, copies=bool(known)
             )
     return found
 
@@ -119,34 +112,31 @@ def _of_places(table: Table, draws: Mapping[str, Draw], names: Iterable[str]) ->
 def _places(table: Table, lists: Mapping[str, str]) -> Iterator[tuple[float, dict[str, str | None]]]:
     """Texts of places for columns that choose from these lists, and how often each is; none if no country is known.
 
-    The best known countries stand for those that are not. Where no state is known, it is NULL as often as remains.
+    The best known countries stand for those that are not.
     """
-    country, state = (next((name for name in lists if part in lists[name]), "") for part in ("COUNTR", "STATE"))
-    states = _known(table, state)
-    shares = {text: share for text, share in _known(table, country).items() if text.lower() in PLACES}
+    country, state = (
+        max((name for name in lists if part in lists[name]), key=lambda name: len(_known(table, name)), default="")
+        for part in ("COUNTR", "STATE")
+    )
+    countries = {text: share for text, share in _known(table, country).items() if text.lower() in PLACES}
+    states, missing = _known(table, state), 1 - sum(countries.values()) - _nulls(table, country)
     if states and not country:
         # Codes mean the states of one country.
-        shares = {max(PLACES, key=lambda name: len(_inside(PLACES[name], states))): 1.0}
-    codes = {place["CITY_COUNTRY_CODES"] for text in shares for place in PLACES[text.lower()]}
-    usual = [row[0] for row in CODED_LOOKUPS["country"][:_USUAL] if row[0] not in codes]
-    rest = 1 - sum(shares.values()) - _nulls(table, country)
-    shares |= dict.fromkeys(usual, rest / len(usual)) if shares and rest > _FEW else {}
-    inside: dict[str, dict[str, Mapping[str, str]]] = {}
-    for text in shares:
-        inside[text] = _inside(PLACES[text.lower()], states.keys() - set().union(*inside.values()))
-    known = sum(states[name] for found in inside.values() for name in found)
-    lacking = sum(share for text, share in shares.items() if not inside[text])
-    # In tenths, so that there are few rows.
-    null = round(max(0.0, 1 - (1 - _nulls(table, state) - known) / lacking), 1) if states and lacking else 0.0
-    for text, share in shares.items():
-        own: dict[str, str | None] = {} if text in usual else {country: text}
-        whole = sum(states[name] for name in inside[text])
-        pieces = [(states[name] / whole, place, own | {state: name}) for name, place in inside[text].items()]
-        few = [] if pieces else PLACES[text.lower()][: _CITIES if share >= _MANY and not states else 1]
-        pieces += [(null / len(few), place, own | {state: None}) for place in few]
-        pieces += [((1 - null) / len(few), place, own) for place in few]
-        for part, place, given in pieces:
-            yield share * part, {name: given.get(name, place[words]) for name, words in lists.items()}
+        countries, missing = {max(PLACES, key=lambda name: len(_inside(name, states))): 1.0}, 0.0
+    codes = {place["CITY_COUNTRY_CODES"] for text in countries for place in PLACES[text.lower()]}
+    usual = [code for code, *_ in CODED_LOOKUPS["country"][:_USUAL] if code not in codes]
+    others = dict.fromkeys(usual, missing / len(usual)) if countries and missing > _FEW else {}
+    # How often it is NULL outside of the known states, in tenths.
+    null = round(_nulls(table, state) / max(_FEW, 1 - sum(states.values())), 1) if states else 0.0
+    unknown: list[tuple[float, dict[str, str | None]]] = [(min(null, 1.0), {state: None}), (1 - null, {})]
+    for text, share in (countries | others).items():
+        own: dict[str, str | None] = {country: text} if text in countries else {}
+        inside = [(states.pop(name), place, own | {state: name}) for name, place in _inside(text, states).items()]
+        few = PLACES[text.lower()][: _CITIES if share >= _MANY and not null else 1]
+        chosen = inside or [(part, place, own | given) for place in few for part, given in unknown if part > 0]
+        for part, place, given in chosen:
+            texts = {name: place[words][: (*table.kind(name).modifiers, None)[0]] for name, words in lists.items()}
+            yield share * part / sum(part for part, *_ in chosen), {name: (texts | given)[name] for name in lists}
 
 
 def _known(table: Table, name: str) -> dict[str, float]:
@@ -156,13 +146,16 @@ def _known(table: Table, name: str) -> dict[str, float]:
 
 
 def _nulls(table: Table, name: str) -> float:
-    """How often a column is NULL, if that is known."""
-    return table.statistics[name].null_share if name in table.statistics else 0.0
+    """How often a column is NULL, if it may be and that is known."""
+    is_known = name in table.statistics and not table.column(name).not_null
+    return table.statistics[name].null_share if is_known else 0.0
 
 
-def _inside(places: Iterable[Mapping[str, str]], states: Collection[str]) -> dict[str, Mapping[str, str]]:
-    """Of each of these states, by name or code, the first of the places."""
-    texts = [(place[words], place) for place in places for words in ("CITY_STATES", "CITY_STATE_CODES")]
+def _inside(country: str, states: Collection[str]) -> dict[str, Mapping[str, str]]:
+    """The first place of a country in each of these states, by name or code."""
+    texts = [
+        (place[words], place) for place in PLACES[country.lower()] for words in ("CITY_STATES", "CITY_STATE_CODES")
+    ]
     return {text: place for text, place in reversed(texts) if text in states}
 
 
@@ -184,8 +177,8 @@ def weights_of(table: Table, states: Mapping[str, Sequence[object]]) -> list[int
     if not names:
         return []
     name, known = names[-1], table.statistics[names[-1]]
-    texts, shares = [_as_text(value) for value in states[name]], {None: known.null_share, DRAWN: 1 - known.null_share}
-    shares |= dict(zip(map(str.rstrip, known.common), known.shares, strict=False))
+    texts = [_as_text(value) for value in states[name]]
+    shares: dict[str | None, float] = {None: known.null_share, DRAWN: 1 - known.null_share, **_known(table, name)}
     return [max(1, round(shares.get(text, 0) / texts.count(text) * _WEIGHTS)) for text in texts]
 
 

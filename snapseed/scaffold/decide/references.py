@@ -102,7 +102,8 @@ class References:
         is_free = key.target == parent.target or key.target not in ancestors
         if not is_free or not self.arrangement.is_referable(key):
             return KeySource()
-        code = f"rows.reference({quoted(name)}, {{entity:{target.name}}}{latest_of(self.arrangement, self.oid, key)}, distinct=True)"
+        latest = latest_of(self.arrangement, self.oid, key)
+        code = f"rows.reference({quoted(name)}, {{entity:{target.name}}}{latest}, distinct=True)"
         return KeySource({name: code}, among=target.name)
 
     def met(self, rule: Rule) -> bool:
