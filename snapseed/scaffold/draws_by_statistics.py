@@ -46,8 +46,7 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
     if not (found.common or found.bounds):
         yield from _texts(wanted) if family is Family.TEXT else ()
     elif family is Family.BOOLEAN:
-        share = sum(share for value, share in zip(found.common, found.shares, strict=True) if value == "t")
-        known = share / (sum(found.shares) or 1)
+        known = found.texts.get("t", 0.0) / (sum(found.shares) or 1)
         code = f"{wanted.rows}.chance({wanted.draw}, {known:.3g})"
         yield Draw(code, (True, False), is_whole=True, shape=f"{known:.1%} true")
     elif is_number or family in MOMENTS:
@@ -59,26 +58,29 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
     # Unless it has to agree with another column of the row, as a country does with its city, or too few are known.
     elif wanted.is_listed or (
         " by " not in next(hints("text", wanted.name, wanted.others), "")
-        and sum(found.shares[: len(found.common)]) >= _MOST * (1 - found.null_share)
+        and sum(found.texts.values()) >= _MOST * (1 - found.null_share)
     ):
-        values = [value.rstrip() if family is Family.CHARACTER else value for value in found.common]
-        yield _weighted(wanted, values, list(map(quoted, values)))
+        yield _weighted(wanted, [*found.texts], list(map(literal, found.texts)))
 
 
 def joint_draws(table: Table, draws: Mapping[str, Draw], names: Collection[str]) -> dict[str, Draw]:
     """Draws for columns whose values come together: in the source, from the same combination, or of the same place."""
-    found = _of_places(table, draws, names)
+    known, found = table.statistics, _of_places(table, draws, names)
     free = {name for name in names if draws[name].shape and draws[name].is_whole and not draws[name].finish}
-    for columns, shares in chain.from_iterable(known.joint for known in table.statistics.values()):
+    for columns, shares in chain.from_iterable(column.joint for column in known.values()):
         given = {name: set(texts) for name, *texts in zip(columns, *(row for row, _ in shares), strict=True)}
-        chosen = [name for name in columns if name in free - found.keys() and _are_nearly_all(table, name, given[name])]
-        known = [{_as_text(value): value for value in draws[name].examples} | {None: None} for name in chosen]
+        # What comes in rare combinations alone, which are not known, would be lost.
+        lost = {
+            name: sum(share for text, share in known[name].texts.items() if text not in given[name]) for name in given
+        }
+        chosen = [name for name in columns if name in free - found.keys() and lost[name] < _FEW]
+        options = [{_as_text(value): value for value in draws[name].examples} | {None: None} for name in chosen]
         weights: dict[tuple[str | None, ...], int] = defaultdict(int)
         for row, share in shares:
             texts = tuple(text for name, text in zip(columns, row, strict=True) if name in chosen)
-            if len(chosen) > 1 and all(text in values for text, values in zip(texts, known, strict=True)):
+            if len(chosen) > 1 and all(text in values for text, values in zip(texts, options, strict=True)):
                 weights[texts] += max(1, round(share * _WEIGHTS))
-        for name, values, column in zip(chosen, known, zip(*weights, strict=True), strict=False):
+        for name, values, column in zip(chosen, options, zip(*weights, strict=True), strict=False):
             examples = tuple(values[text] for text in column)
             code = coupled(chosen, examples, [*weights.values()])
             found[name] = replace(draws[name], code=code, examples=examples)
@@ -100,7 +102,7 @@ def _of_places(table: Table, draws: Mapping[str, Draw], names: Collection[str]) 
         shown = ", ".join(f"{quoted(name)}: [{', '.join(map(literal, values))}]" for name, values in given.items())
         local = words_of(draw), f'rows.sample({quoted(draw)}, pl.DataFrame({{{shown}}}), weights="weight")'
         for name in lists if rows else ():
-            known = [f"{share:.0%} {text}" for text, share in _known(table, name).items()]
+            known = [f"{share:.0%} {text}" for text, share in table.statistics[name].texts.items()]
             shape = ", ".join([*known[:_SHOWN], *["…"] * (len(known) > _SHOWN)])
             code = f"{{local}}[{quoted(name)}]"
             found[name] = replace(
@@ -114,12 +116,13 @@ def _places(table: Table, lists: Mapping[str, str]) -> Iterator[tuple[float, dic
 
     The best known countries stand for those that are not.
     """
+    known = defaultdict(ColumnStatistics, table.statistics)
     country, state = (
-        max((name for name in lists if part in lists[name]), key=lambda name: len(_known(table, name)), default="")
+        max((name for name in lists if part in lists[name]), key=lambda name: len(known[name].texts), default="")
         for part in ("COUNTR", "STATE")
     )
-    countries = {text: share for text, share in _known(table, country).items() if text.lower() in PLACES}
-    states, missing = _known(table, state), 1 - sum(countries.values()) - _nulls(table, country)
+    countries = {text: share for text, share in known[country].texts.items() if text.lower() in PLACES}
+    states, missing = known[state].texts, 1 - sum(countries.values()) - known[country].null_share
     if states and not country:
         # Codes mean the states of one country.
         countries, missing = {max(PLACES, key=lambda name: len(_inside(name, states))): 1.0}, 0.0
@@ -127,8 +130,9 @@ def _places(table: Table, lists: Mapping[str, str]) -> Iterator[tuple[float, dic
     usual = [code for code, *_ in CODED_LOOKUPS["country"][:_USUAL] if code not in codes]
     others = dict.fromkeys(usual, missing / len(usual)) if countries and missing > _FEW else {}
     # How often it is NULL outside of the known states, in tenths.
-    null = round(_nulls(table, state) / max(_FEW, 1 - sum(states.values())), 1) if states else 0.0
-    unknown: list[tuple[float, dict[str, str | None]]] = [(min(null, 1.0), {state: None}), (1 - null, {})]
+    is_optional = bool(states) and not table.column(state).not_null
+    null = min(1.0, round(known[state].null_share / max(_FEW, 1 - sum(states.values())), 1)) * is_optional
+    unknown: list[tuple[float, dict[str, str | None]]] = [(null, {state: None}), (1 - null, {})]
     for text, share in (countries | others).items():
         own: dict[str, str | None] = {country: text} if text in countries else {}
         inside = [(states.pop(name), place, own | {state: name}) for name, place in _inside(text, states).items()]
@@ -139,30 +143,12 @@ def _places(table: Table, lists: Mapping[str, str]) -> Iterator[tuple[float, dic
             yield share * part / sum(part for part, *_ in chosen), {name: (texts | given)[name] for name in lists}
 
 
-def _known(table: Table, name: str) -> dict[str, float]:
-    """The known texts of a column, and how often each is."""
-    known = table.statistics.get(name, ColumnStatistics())
-    return {text.rstrip(): share for text, share in zip(known.common, known.shares, strict=False)}
-
-
-def _nulls(table: Table, name: str) -> float:
-    """How often a column is NULL, if it may be and that is known."""
-    is_known = name in table.statistics and not table.column(name).not_null
-    return table.statistics[name].null_share if is_known else 0.0
-
-
 def _inside(country: str, states: Collection[str]) -> dict[str, Mapping[str, str]]:
     """The first place of a country in each of these states, by name or code."""
     texts = [
         (place[words], place) for place in PLACES[country.lower()] for words in ("CITY_STATES", "CITY_STATE_CODES")
     ]
     return {text: place for text, place in reversed(texts) if text in states}
-
-
-def _are_nearly_all(table: Table, name: str, texts: Collection[str | None]) -> bool:
-    """Whether hardly any row has another value than these, as those of rare combinations, which are not known."""
-    known = table.statistics[name]
-    return sum(share for text, share in zip(known.common, known.shares, strict=False) if text not in texts) < _FEW
 
 
 def coupled(names: Iterable[str], values: Sequence[object], weights: Sequence[int]) -> str:
@@ -178,7 +164,7 @@ def weights_of(table: Table, states: Mapping[str, Sequence[object]]) -> list[int
         return []
     name, known = names[-1], table.statistics[names[-1]]
     texts = [_as_text(value) for value in states[name]]
-    shares: dict[str | None, float] = {None: known.null_share, DRAWN: 1 - known.null_share, **_known(table, name)}
+    shares = {None: known.null_share, DRAWN: 1 - known.null_share} | known.texts
     return [max(1, round(shares.get(text, 0) / texts.count(text) * _WEIGHTS)) for text in texts]
 
 

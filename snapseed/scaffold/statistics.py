@@ -50,6 +50,11 @@ class ColumnStatistics:
         return (*self.shares, *[(1 - self.null_share - sum(self.shares)) / max(1, others)] * others)
 
     @property
+    def texts(self) -> dict[str, float]:
+        """How often each known value is. It is without the spaces at the end that `char(n)` has."""
+        return {text.rstrip(): share for text, share in zip(self.common, self.shares, strict=False)}
+
+    @property
     def sum_of_squares(self) -> float:
         """The sum of the squares of all shares, of the rows that are not NULL."""
         others, filled = max(0, self.distinct - len(self.shares)), 1 - self.null_share
@@ -63,10 +68,9 @@ def shares_of_keys(found: ColumnStatistics, keys: Sequence[str]) -> tuple[int, .
     if not found.shares or len(shares) > count or count > _MOST_WEIGHTS:
         return ()
     if len(found.common) == len(shares):
-        by_key = dict(zip(found.common, shares, strict=True))
-        if by_key.keys() <= {*keys}:
-            return tuple(round(1_000 * by_key.get(key, 0)) for key in keys)
-        shares = tuple(by_key[key] for key in sorted(by_key, key=lambda key: (len(key), key)))
+        if found.texts.keys() <= {*keys}:
+            return tuple(round(1_000 * found.texts.get(key, 0)) for key in keys)
+        shares = tuple(share for _, share in sorted(found.texts.items(), key=lambda item: (len(item[0]), item[0])))
     return (*(max(1, round(1_000 * share)) for share in shares), *[0] * (count - len(shares)))
 
 
