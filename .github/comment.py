@@ -6,9 +6,10 @@ import json
 import os
 import sys
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError
 
 COMMENTS = f"{os.environ['GITHUB_API_URL']}/repos/{os.environ['GITHUB_REPOSITORY']}/issues"
 PAGE = 100
@@ -20,7 +21,11 @@ def call(method: str, path: str, body: str | None = None) -> Any:  # noqa: ANN40
     request = urllib.request.Request(  # noqa: S310 - the runner names the address
         COMMENTS + path,
         None if body is None else json.dumps({"body": body}).encode(),
-        {"Authorization": f"Bearer {os.environ['TOKEN']}", "Accept": "application/vnd.github+json"},
+        {
+            "Authorization": f"Bearer {os.environ['TOKEN']}",
+            "Accept": "application/vnd.github+json",
+            "X-GitHub-Api-Version": "2022-11-28",
+        },
         method=method,
     )
     with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - as above
@@ -48,6 +53,10 @@ def main(text: str, *, differs: bool) -> None:
 if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]).read_text(encoding="utf-8"), differs=sys.argv[2] == "1")
-    except URLError as exc:
-        # The token of a pull request from a fork can only read.
-        print(f"::notice title=snapseed::no comment ({exc}); the differences are in the summary of the job")
+    except (OSError, HTTPException) as exc:
+        # The token of a pull request from a fork can only read: https://docs.github.com/actions/concepts/security/github_token
+        is_refused = isinstance(exc, HTTPError) and exc.code == 403  # noqa: PLR2004 - Forbidden
+        why = (
+            "the token may not write; a fork's never may, other jobs need `pull-requests: write`" if is_refused else exc
+        )
+        print(f"::notice title=snapseed::no comment: {why}. The differences are in the summary of the job")

@@ -58,7 +58,7 @@ def embed_without_queue(session: EmbeddingSession) -> None:
     copy_into = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT binary)").format(writer.plan.table.identifier(), names)
     columns = sql.SQL(", ").join(map(sql.Identifier, (source.text_key, source.settings.text)))
     with connection.transaction(), connection.cursor("snapseed_benchmark", binary=True) as cursor:
-        cursor.execute(sql.SQL("SELECT {} FROM {} ORDER BY 1").format(columns, source.identifiers()["texts"]))
+        cursor.execute(sql.SQL("SELECT {} FROM {} ORDER BY 1").format(columns, writer.names["texts"]))
         while found := cursor.fetchmany(_BATCH):
             keys = pl.Series([key.bytes for key, _ in found], dtype=pl.Binary)  # type: ignore[attr-defined]
             arrays = chunk_rows(source, keys, pl.Series([text for _, text in found], dtype=pl.String))

@@ -18,12 +18,12 @@ from psycopg import sql
 from snapseed.capture.columns import ColumnName, stored_columns
 from snapseed.capture.request import CaptureRequest
 from snapseed.config.settings import suggestion
-from snapseed.errors import RefusedError, SchemaError, UsageError
+from snapseed.errors import RefusedError, UsageError
 from snapseed.postgres import query
 from snapseed.postgres.catalog import read_rows, read_tables
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.facts import TableFacts, TableName
-from snapseed.postgres.fit import Problem, problem, unreadable
+from snapseed.postgres.fit import Problem, misfit, problem, unreadable
 from snapseed.postgres.guard import Identity, identify
 from snapseed.snapshot.keys import is_key_type
 from snapseed.snapshot.manifest import IDENTIFIER, Column, is_identifier
@@ -111,7 +111,8 @@ def prepare(connection: Connection, request: CaptureRequest, where: str, failed:
         else:
             notes.append(f"{name} is left out: it has no column whose values are stored")
     if problems:
-        raise _not_capturable(problems, where)
+        advice = "leave these tables out with --exclude"
+        raise misfit("the database cannot be captured as it is", where, problems, advice)
     if not tables and not request.schema_only:
         count = len([found for found in relations if found.kind != "S"])
         raise UsageError(
@@ -219,17 +220,6 @@ def _unreadable_sequence(name: TableName, role: str) -> Problem:
     """That the role may not read where a sequence stands, with the SQL that allows it."""
     text, fix = f"the role lacks SELECT on sequence {name}", "GRANT SELECT ON SEQUENCE {} TO {}"
     return problem(text, fix, name.identifier(), sql.Identifier(role))
-
-
-def _not_capturable(problems: Sequence[Problem], where: str) -> SchemaError:
-    """The error about all of them, with the SQL that would fix what can be fixed by SQL."""
-    fixes = list(dict.fromkeys(found.fix for found in problems if found.fix))
-    return SchemaError(
-        "the database cannot be captured as it is",
-        where=where,
-        observed="; ".join(dict.fromkeys(found.text for found in problems)),
-        next_step="\n".join(["this SQL would fix it:", *fixes] if fixes else ["leave these tables out with --exclude"]),
-    )
 
 
 def _free_sequences(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -45,10 +45,16 @@ def checks_of(report: CiReport) -> list[CheckResult]:
     """
     checks = [_step(report, CiStep.PREPARE, "configuration", "snapshot and settings"), *_database(report)]
     if report.manifest is not None:
-        checks += [*_files(report, report.manifest), *_load(report, report.manifest)]
+        load = report.load
+        seconds = load.phases.get("checking files", 0.0) if load else 0.0
+        checks += _file_checks(report.manifest, load.files if load else None, seconds)
+        checks += _load(report, report.manifest)
         if report.embedding is not None or report.step is CiStep.EMBED:
             checks.append(_step(report, CiStep.EMBED, "embeddings", "complete"))
-        checks += _rows(report, report.manifest)
+        if report.verify is None and _errors_in(report, CiStep.VERIFY):
+            checks.append(_step(report, CiStep.VERIFY, "rows", "verification"))
+        else:
+            checks += _row_checks(report.manifest, report.verify)
     checks += [_check("speed", slowdown.what, [slowdown], slowdown.seconds) for slowdown in report.slowdowns]
     if report.baseline and not report.slowdowns:
         checks.append(_step(report, CiStep.COMPARE, "speed", "as fast as the baseline allows"))
@@ -82,6 +88,7 @@ def _check(
 
 
 def _errors_in(report: CiReport, step: CiStep) -> list[SnapseedError]:
+    """The error that ended the run, if it was in this step."""
     return [report.error] if report.error and report.step is step else []
 
 
@@ -93,6 +100,7 @@ def _reached(report: CiReport, step: CiStep) -> State:
 
 
 def _step(report: CiReport, step: CiStep, group: str, name: str) -> CheckResult:
+    """The check that a step is."""
     seconds = report.steps.get(step, 0.0)
     return _check(group, name, _errors_in(report, step), seconds, otherwise=_reached(report, step))
 
@@ -103,17 +111,6 @@ def _database(report: CiReport) -> list[CheckResult]:
         return [CheckResult("database", "reachable", "passed"), _step(report, CiStep.WAIT, "database", "guard")]
     guard = CheckResult("database", "guard", _reached(report, CiStep.WAIT))
     return [_step(report, CiStep.WAIT, "database", "reachable"), guard]
-
-
-def _skipped(group: str, manifest: Manifest) -> list[CheckResult]:
-    return [CheckResult(group, entity.name, "skipped") for entity in manifest.entities]
-
-
-def _files(report: CiReport, manifest: Manifest) -> Iterable[CheckResult]:
-    load = report.load
-    if load is None or load.files is None:
-        return _skipped("files", manifest)
-    return _file_checks(manifest, load.files, load.phases.get("checking files", 0.0))
 
 
 def _load(report: CiReport, manifest: Manifest) -> Iterator[CheckResult]:
@@ -134,29 +131,25 @@ def _entities_at_fault(load: LoadReport) -> set[str]:
     return differing or ({load.copying} if load.copying else set())
 
 
-def _rows(report: CiReport, manifest: Manifest) -> Iterable[CheckResult]:
-    if report.verify is not None:
-        return _row_checks(manifest, report.verify)
-    if _errors_in(report, CiStep.VERIFY):
-        return [_step(report, CiStep.VERIFY, "rows", "verification")]
-    return _skipped("rows", manifest)
+def _file_checks(manifest: Manifest, findings: Sequence[FileFinding] | None, seconds: float) -> Iterator[CheckResult]:
+    """A check for each entity, which gets its share of the time, and for each file that belongs to none.
 
-
-def _file_checks(manifest: Manifest, findings: Sequence[FileFinding], seconds: float) -> Iterator[CheckResult]:
-    """A check for each entity, which gets its share of the time, and for each file that belongs to none."""
+    Without findings, not even an empty list, the files were not checked.
+    """
+    state: State = "skipped" if findings is None else "passed"
     for entity in manifest.entities:
-        found = [finding for finding in findings if finding.entity == entity.name]
-        yield _check("files", entity.name, found, seconds * entity.bytes / max(1, manifest.bytes))
-    for finding in findings:
+        found = [finding for finding in findings or () if finding.entity == entity.name]
+        yield _check("files", entity.name, found, seconds * entity.bytes / max(1, manifest.bytes), otherwise=state)
+    for finding in findings or ():
         if finding.entity is None:
             yield _check("files", finding.path, [finding])
 
 
-def _row_checks(manifest: Manifest, report: VerifyReport) -> Iterator[CheckResult]:
-    """A check for each problem with a table, and for each entity."""
-    for problem in report.tables:
+def _row_checks(manifest: Manifest, report: VerifyReport | None) -> Iterator[CheckResult]:
+    """A check for each problem with a table, and for each entity. Those that were not compared are skipped."""
+    for problem in report.tables if report else ():
         yield _check("tables", problem.split(":")[0], [problem])
-    results = {result.entity: result for result in report.entities}
+    results = {result.entity: result for result in report.entities} if report else {}
     for entity in manifest.entities:
         if result := results.get(entity.name):
             yield _check("rows", entity.name, result.lines(), result.seconds)

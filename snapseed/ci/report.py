@@ -191,20 +191,15 @@ class Baseline:
 
 def read_baseline(path: Path) -> Baseline:
     """Read a report that `snapseed ci --report` wrote. Raises `UsageError` for anything else, and for a failed run."""
+    where, expected = str(path), f"a report of `snapseed ci --report FILE`, format {FORMAT}, of a run that passed"
     try:
         baseline = msgspec.json.decode(path.read_bytes(), type=Baseline)
     except (OSError, msgspec.DecodeError) as exc:
-        reason = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
-        raise UsageError(
-            "the baseline cannot be read",
-            where=str(path),
-            observed=reason,
-            expected="a report of `snapseed ci --report FILE`",
-        ) from exc
+        observed = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
+        raise UsageError("the baseline cannot be read", where=where, observed=observed, expected=expected) from exc
     if baseline.format != FORMAT or baseline.outcome != "passed":
         observed = f"format {baseline.format}, outcome {baseline.outcome!r}"
-        expected = f"format {FORMAT}, of a run that passed"
-        raise UsageError("the baseline cannot be compared with", where=str(path), observed=observed, expected=expected)
+        raise UsageError("the baseline cannot be compared with", where=where, observed=observed, expected=expected)
     return baseline
 
 

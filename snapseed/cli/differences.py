@@ -28,11 +28,6 @@ if TYPE_CHECKING:
 _SIDE = "An environment, the name, folder or URL of a snapshot, REVISION:FOLDER, or the URL of a database"
 # GitHub takes 65,536 in a comment.
 _MOST_CHARACTERS = 65_000
-_STYLE = """
-:root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}
-table{border-collapse:collapse;margin:.5rem 0 2rem}caption{text-align:left;font-weight:600}
-th,td{text-align:left;vertical-align:top;padding:.2rem .7rem;border-bottom:1px solid #8886;overflow-wrap:anywhere}
-"""
 
 
 @in_project("allow_host", "yes", "database", "snapshot", "differences", "quiet")
@@ -228,56 +223,56 @@ def as_csv(report: DiffReport) -> str:
 
 def as_markdown(report: DiffReport, most: int = _MOST_CHARACTERS) -> str:
     """A comment on GitHub: a table of counts, and the rows of each entity to unfold, as many as there is room for."""
-    lines = [f"### snapseed diff: {'no difference' if report.agrees else 'different'}", ""]
-    lines += [f"- left: {cell(report.left)}", f"- right: {cell(report.right)}"]
-    lines += [f"- {cell(str(difference))}" for difference in report.schema]
     different = [each for each in report.entities if not each.agrees]
-    if different:
-        lines += ["", "| entity | removed | added | changed | columns |", "|---|--:|--:|--:|---|"]
+    lines = [f"### snapseed diff: {'no difference' if report.agrees else 'different'}", ""]
+    lines += [f"- left: {_code(report.left)}", f"- right: {_code(report.right)}"]
+    if same := len(report.entities) - len(different):
+        lines.append(f"- {same:,} {'entity has' if same == 1 else 'entities have'} the same rows on both sides")
+    lines += ["", "| entity | removed | added | changed | columns |", "|---|--:|--:|--:|---|"] if different else []
+    found = []
     for each in different:
         counts = f"{each.removed_count:,} | {each.added_count:,} | {each.changed_count:,}"
-        lines.append(f"| {cell(each.entity)} | {counts} | {cell(', '.join(each.columns))} |")
-    if same := len(report.entities) - len(different):
-        lines += ["", f"{same} {'entity has' if same == 1 else 'entities have'} the same rows on both sides."]
-    room = most - sum(len(line) + 1 for line in lines)
+        found.append(f"| {_code(each.entity)} | {counts} | {', '.join(map(_code, each.columns))} |")
+    found += [f"- {_code(str(difference))}" for difference in report.schema]
+    # With room for the last line.
+    room = most - sum(len(line) + 1 for line in lines) - 100
+    lines += _fitting(found, room)
+    left_out = len(found) - len(_fitting(found, room))
+    room -= sum(len(line) + 1 for line in found)
     for each in different:
-        rows = [f"| {' | '.join(cell(cut(_shown(value))) for value in values)} |" for values in each.cells()]
-        head = f"\n<details><summary><code>{_escaped(each.entity)}</code></summary>\n\n"
+        rows = [
+            f"| {' | '.join(_code(cut('NULL' if value is None else value)) for value in values)} |"
+            for values in each.cells()
+        ]
+        head = f"\n<details><summary><code>{html.escape(printable(each.entity))}</code></summary>\n\n"
         head += "| | key | column | left | right |\n|---|---|---|---|---|"
-        sizes = accumulate((len(row) + 1 for row in rows), initial=len(head) + 80)
-        fitting = rows[: max(0, sum(size <= room for size in sizes) - 1)]
-        is_cut = len(fitting) < len(rows)
-        more = "There is no room for more." if is_cut else f"{each.hidden:,} more rows differ." * (each.hidden > 0)
+        more = f"\n{each.hidden:,} more rows differ.\n" if each.hidden else ""
+        fitting = _fitting(rows, room - len(head) - len(more) - 20)
+        left_out += len(rows) - len(fitting)
         if fitting:
-            lines.append("\n".join([head, *fitting, "", more, "", "</details>"]))
+            lines.append("\n".join([head, *fitting, more, "</details>"]))
             room -= len(lines[-1]) + 1
-    return "\n".join([*lines, ""])[:most]
+    if left_out:
+        lines += ["", f"There is no room for {left_out:,} more differences: `snapseed diff` shows them."]
+    return "\n".join([*lines, ""])
+
+
+def _fitting(lines: list[str], room: int) -> list[str]:
+    """The first lines, as many as there is room for."""
+    sizes = accumulate(len(line) + 1 for line in lines)
+    return lines[: sum(size <= room for size in sizes)]
+
+
+def _code(text: str) -> str:
+    """Text as code on GitHub, which finds names of people and numbers of issues in any other text, also if escaped."""
+    return f"<code>{cell(text)}</code>"
 
 
 def as_html(report: DiffReport) -> str:
     """A page that needs nothing else."""
+    from jinja2 import Environment
 
-    def row(tag: str, values: Iterator[str]) -> str:
-        return f"<tr>{''.join(f'<{tag}>{_escaped(value)}</{tag}>' for value in values)}</tr>"
-
-    parts = [f"<p>left: {_escaped(report.left)}<br>right: {_escaped(report.right)}</p>"]
-    parts += [f"<p>{_escaped(str(difference))}</p>" for difference in report.schema]
-    for each in report.entities:
-        more = f" ({each.hidden:,} more rows are not shown)" if each.hidden else ""
-        rows = [row("td", map(_shown, values)) for values in each.cells()]
-        head = row("th", iter(["", "key", "column", "left", "right"])) if rows else ""
-        parts.append(
-            f"<table><caption>{_escaped(f'{each.entity}: {each.counts}{more}')}</caption>{head}{''.join(rows)}</table>"
-        )
-    return (
-        '<!DOCTYPE html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>snapseed diff</title><style>{_STYLE}</style><h1>snapseed diff</h1>{''.join(parts)}</html>"
-    )
-
-
-def _shown(value: str | None) -> str:
-    return "NULL" if value is None else value
-
-
-def _escaped(text: str) -> str:
-    return html.escape(printable(text))
+    templates = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    templates.filters["printable"] = printable
+    template = templates.from_string(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
+    return template.render(report=report)

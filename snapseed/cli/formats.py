@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from snapseed.ci.report import CiReport
 
 # What means something in GitHub's Markdown, which any punctuation mark with a backslash before it does not.
-_MARKDOWN = re.compile(r"([\\`*_\[\]<>&|~$#!:@])")
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>&|~$#!:@]|(?<=www)\.)")
 _MARKS = {"passed": "✅", "failed": "❌", "skipped": "⏭"}
 
 

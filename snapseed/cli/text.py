@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from snapseed.cli.documents import one_line
-from snapseed.cli.layout import Bytes, columns, cut, padded, paragraphs, table, width_of, wrapped
+from snapseed.cli.layout import Bytes, cut, padded, paragraphs, table, width_of, wrapped
 from snapseed.units import size
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def _times(header: str, seconds: Mapping[str, float]) -> list[str]:
 
 
 def _target(report: _OnDatabase) -> list[str]:
-    target, source = f"target   {report.target}", f"({report.source})"
-    return [f"{target} {source}"] if width_of(target) + width_of(source) < columns() else [target, f"{'':9}{source}"]
+    """Which database it was, and what says so."""
+    return wrapped(f"target   {report.target} ({report.source})", " " * 9)
 
 
 def _snapshot(manifest: Manifest) -> str:

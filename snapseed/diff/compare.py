@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from snapseed.config import Environment, Project
 from snapseed.config.settings import suggestion
 from snapseed.diff.pairs import Pair
 from snapseed.diff.rows import Difference, require_keys
-from snapseed.diff.sides import Side, Tables, database_side, snapshot_side
+from snapseed.diff.sides import Side, Tables
 from snapseed.diff.tables import Table
 from snapseed.errors import UsageError
 from snapseed.events import Advanced, Listener, ignore, phase
@@ -178,13 +177,6 @@ def compare(left: Side, right: Side, request: DiffRequest = DiffRequest(), liste
     return DiffReport(str(left), str(right), tuple(schema), tuple(entities))
 
 
-def diff_snapshot(
-    project: Project, environment: Environment, request: DiffRequest = DiffRequest(), listener: Listener = ignore
-) -> DiffReport:
-    """Compare the snapshot of an environment, on the left, with its database."""
-    return compare(snapshot_side(environment), database_side(project, environment), request, listener)
-
-
 def _chosen(left: Tables, right: Tables, request: DiffRequest) -> list[str]:
     """The names of the entities to compare, those of the left first."""
     tables = {**right, **left}
@@ -256,17 +248,17 @@ def differing_columns(found: Difference, columns: Sequence[Column], tolerance: f
 
 
 def _samples(rows: pa.Table, pair: Pair, most: int) -> list[SampleRow]:
-    return [SampleRow(_key_of(rows, pair, at), _values(rows, pair, at)) for at in range(min(most, rows.num_rows))]
+    found = [_values(rows, pair, at) for at in range(min(most, rows.num_rows))]
+    return [SampleRow(_key(values, pair), values) for values in found]
 
 
 def _changed_row(found: Difference, pair: Pair, differs: Mapping[str, Bools], at: int) -> ChangedRow:
     before, after = (_values(rows, pair, at) for rows in (found.before, found.after))
     columns = {name: (before[name], after[name]) for name, where in differs.items() if where[at]}
-    return ChangedRow(_key_of(found.after, pair, at), columns)
+    return ChangedRow(_key(after, pair), columns)
 
 
-def _key_of(rows: pa.Table, pair: Pair, at: int) -> TextKey:
-    values = _values(rows, pair, at)
+def _key(values: _Values, pair: Pair) -> TextKey:
     return text_key([values[column.name] for column in pair.key])
 
 

@@ -20,7 +20,7 @@ from snapseed.postgres.locks import reading
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.keys import is_key_type
 from snapseed.snapshot.manifest import FILE_NAME, Column, EntityRecord
-from snapseed.snapshot.store import Snapshot, has_snapshot, open_snapshot, opened_at, snapshot_of
+from snapseed.snapshot.store import Snapshot, existing_snapshot, open_snapshot, opened_at, snapshot_of
 from snapseed.snapshot.store_folder import Folder
 from snapseed.snapshot.store_git import Revision, committed_in
 
@@ -109,8 +109,8 @@ def find_side(project: Project, text: str) -> Side:
                 next_step=f"`git ls-tree -r --name-only {commit}` lists its files",
             )
         return SnapshotSide.of(opened_at(revision, text))
-    if "/" not in text and has_snapshot(project.snapshots, text):
-        return SnapshotSide.of(open_snapshot(project.snapshots, text))
+    if "/" not in text and (snapshot := existing_snapshot(project.snapshots, text)):
+        return SnapshotSide.of(snapshot)
     raise UsageError(
         "there is nothing of this name to compare",
         observed=text,

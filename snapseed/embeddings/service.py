@@ -16,7 +16,7 @@ from typing import cast
 
 from snapseed.config import Environment, Project
 from snapseed.embeddings.source import embedding_session
-from snapseed.embeddings.worker import BatchDone, Heartbeat, Worker
+from snapseed.embeddings.worker import BatchDone, Worker
 from snapseed.errors import EmbedderAwayError, ServerError, SnapseedError, without_interrupts
 from snapseed.events import Event, Listener, ignore
 from snapseed.postgres.failures import may_pass
@@ -85,9 +85,9 @@ def _keep_working(
         was_well = False
 
         def told(event: Event) -> None:
-            """Pass an event on, and note that the worker does its work."""
+            """Pass an event on. It says that the worker works, or waits for work."""
             nonlocal was_well
-            was_well = was_well or isinstance(event, BatchDone | Heartbeat)
+            was_well = True
             listener(event)
 
         try:

@@ -71,11 +71,6 @@ class EmbeddingSource:
         """The key column of the texts."""
         return names_of(self.texts.key)[0]
 
-    @property
-    def conflict(self) -> tuple[str, str, str]:
-        """The columns that are unique for each chunk."""
-        return (self.settings.parent, self.settings.number, self.settings.model)
-
     def found_in(self, connection: Connection) -> EmbeddingSource:
         """The same with the schemas in which the two tables are, as far as they exist."""
         names = [table_name(self.texts), table_name(self.target)]
@@ -86,23 +81,20 @@ class EmbeddingSource:
         )
         return replace(self, texts=texts, target=target)
 
-    def identifiers(self) -> dict[str, sql.Composable]:
-        """The tables and columns by their role, for `sql.SQL.format`; `key` is that of the texts.
+    def statement(self, name: str, **others: sql.Composable) -> sql.Composed:
+        """The statement in `queries`, with tables and columns filled in by their role, and other names.
 
-        `content` is NULL if chunks do not keep their text.
+        `key` is that of the texts. `content` is NULL if chunks do not keep their text.
         """
         columns = ("text", "parent", "number", "model", "vector")
         names: dict[str, sql.Composable] = {name: sql.Identifier(getattr(self.settings, name)) for name in columns}
-        return names | {
+        names |= {
             "key": sql.Identifier(self.text_key),
             "content": sql.Identifier(self.settings.content) if self.settings.content else sql.NULL,
             "texts": table_name(self.texts).identifier(),
             "target": table_name(self.target).identifier(),
         }
-
-    def statement(self, name: str, **names: sql.Composable) -> sql.Composed:
-        """The statement in `queries`, with tables, columns and other names filled in."""
-        return sql.SQL(query(name, QUERIES).decode()).format(**(self.identifiers() | names))
+        return sql.SQL(query(name, QUERIES).decode()).format(**(names | others))
 
 
 def resolve_source(project: Project, environment: Environment, manifest: Manifest) -> EmbeddingSource:

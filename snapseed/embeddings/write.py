@@ -66,8 +66,9 @@ def prepare_writer(connection: Connection, source: EmbeddingSource) -> Writer:
         raise SchemaError("tables are missing", observed=", ".join(missing), next_step="run `snapseed load` first")
     texts, target = (facts[name] for name in tables)
     plan = plan_load(Prepared([source.target], {source.target.name: target}), LoadRequest(mode=Mode.UPSERT)).tables[0]
-    if not any(index.is_unique and set(index.key) == set(source.conflict) for index in target.indexes):
-        unique = ", ".join(source.conflict)
+    identify = [source.settings.parent, source.settings.number, source.settings.model]
+    if not any(index.is_unique and set(index.key) == set(identify) for index in target.indexes):
+        unique = ", ".join(identify)
         raise SchemaError(
             "the target has no unique index on the columns that identify a chunk",
             where=str(target.name),
@@ -76,7 +77,7 @@ def prepare_writer(connection: Connection, source: EmbeddingSource) -> Writer:
         )
     columns = source.target.columns
     (key,) = source.texts.key_columns
-    updates = [sql.Identifier(column.name) for column in columns if column.name not in source.conflict]
+    updates = [sql.Identifier(column.name) for column in columns if column.name not in identify]
     names = {
         "texts": texts.name.identifier(),
         "target": plan.table.identifier(),
@@ -84,7 +85,7 @@ def prepare_writer(connection: Connection, source: EmbeddingSource) -> Writer:
         # The type is safe in SQL: the decoder of the manifest has parsed it.
         "type": sql.SQL(key.type),
         "columns": sql.SQL(", ").join(sql.Identifier(column.name) for column in columns),
-        "conflict": sql.SQL(", ").join(map(sql.Identifier, source.conflict)),
+        "conflict": sql.SQL(", ").join(map(sql.Identifier, identify)),
         "updates": sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(name) for name in updates),
         "old": row_hash(columns, "held"),
         "new": row_hash(columns, "excluded"),

@@ -90,6 +90,7 @@ def _import(folder: Path, path: Path) -> ModuleType:
 
 
 def _check(entity: Entity, entities: Mapping[str, Entity]) -> None:
+    """Raise `GeneratorError` for an entity that does not fit together with the others."""
     where = entity.function.__code__.co_filename
     if entities[entity.name] is not entity:
         raise GeneratorError(f"two entities are named {entity.name!r}", where=where)
@@ -109,6 +110,7 @@ def _check(entity: Entity, entities: Mapping[str, Entity]) -> None:
 
 
 def _check_lookups(entities: Mapping[str, Entity]) -> None:
+    """Raise `GeneratorError` for lookup entities that need each other."""
     needs = {
         name: set(entity.parameters) - {ancestor.name for ancestor in entity.ancestors}
         for name, entity in entities.items()

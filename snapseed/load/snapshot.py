@@ -79,6 +79,7 @@ def load_snapshot(
 
     @contextmanager
     def session(phase_name: str) -> Iterator[LoadSession]:
+        """A connection for this load, made in a phase of this name."""
         with over_connection(target, tell, phase_name) as (connection, heard):
             yield LoadSession(
                 project, environment, snapshot, target, request, settings, queued, connection, heard, events, executor
@@ -200,6 +201,7 @@ def _analyze(session: Session, target: Target, plan: LoadPlan, environment: Envi
     """
 
     def analyze(name: TableName, session: Session, _stop: object = None, what: LiteralString = "{}") -> None:
+        """Analyze a table in a transaction of its own."""
         with session.transaction():
             locks.set_limits(session, environment)
             with role_search_path(session):

@@ -94,6 +94,7 @@ def not_connected(exc: psycopg.OperationalError, where: str) -> SnapseedError:
 
 
 def _is_refused(message: str) -> bool:
+    """Whether every server that was tried refused the connection for good."""
     answers = message.split(_EACH_SERVER)
     return all(_REFUSALS.search(answer) for answer in answers[1:] or answers)
 

@@ -36,6 +36,7 @@ def shared_among(
         free.put(session)
 
     def run(task: Callable[[Session, threading.Event], _Result]) -> _Result:
+        """Carry out a task as soon as a connection is free."""
         session = free.get()
         try:
             return task(session, stop)

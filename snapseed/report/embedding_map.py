@@ -82,14 +82,12 @@ def projected(vectors: Floats) -> tuple[Floats, float]:
 
 def _grouped(places: Floats, labels: list[str]) -> tuple[tuple[str, tuple[tuple[float, float], ...]], ...]:
     """The points of each label, the most frequent first; those of rare labels together."""
-    common = [label for label, _ in Counter(labels).most_common()]
-    if len(common) > _GROUPS + 1:
-        labels = [label if label in common[:_GROUPS] else "other" for label in labels]
-        common = [*common[:_GROUPS], "other"]
-    points = [(float(x), float(y)) for x, y in places]
-    return tuple(
-        (label, tuple(point for point, each in zip(points, labels, strict=True) if each == label)) for label in common
-    )
+    found = Counter(labels).most_common()
+    kept = [label for label, _ in found[: _GROUPS if len(found) > _GROUPS + 1 else None]]
+    points: dict[str, list[tuple[float, float]]] = {label: [] for label in [*kept, "other"]}
+    for label, (x, y) in zip(labels, places.tolist(), strict=True):
+        points[label if label in kept else "other"].append((x, y))
+    return tuple((label, tuple(each)) for label, each in points.items() if each)
 
 
 def _topics(

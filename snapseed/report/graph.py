@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain, dropwhile, pairwise
+from itertools import chain, dropwhile, pairwise
 from pathlib import Path
 from statistics import fmean
 
@@ -20,12 +20,13 @@ from snapseed.snapshot.manifest import EntityRecord
 _BEFORE_NAMES = frozenset(["create", "alter", "unlogged", "table", "if", "not", "exists", "only", "add", "column"])
 # Of a box and what is around it, in units of the drawing.
 WIDTH, HEIGHT = 164, 44
-_ACROSS, _DOWN = 64, 14
-# The height of a place that lines pass through.
-_PASSING = 20
-# Beyond this many entities, those with the most references are drawn.
-_DRAWN, _DRAWN_OF_MORE = 60, 36
-_ALONE_IN_A_ROW = 5
+_ACROSS, _DOWN, _BEND = 64, 14, 32
+# The height of a place that lines pass through, the width of a lane, and the distance of its lines from a middle.
+_PASSING, _LANE, _APART = 20, 8, 6
+# Of more entities, those with the most references are drawn.
+_DRAWN = 48
+# With fewer references than that, tables on their own stand side by side.
+_FEWEST_LAYERS = 5
 # Sweeps over the layers, in each of which an entity moves to the middle of those that it is linked with.
 _SWEEPS = 6
 
@@ -67,48 +68,69 @@ def foreign_keys(connection: Connection, entities: Sequence[EntityRecord]) -> li
 
 @dataclass(frozen=True)
 class Drawing:
-    """Where the box of each entity begins, and the lines between them, each as the path of an SVG."""
+    """Where the box of each entity begins, and the lines between them, each as the path of an SVG.
+
+    Boxes are between 0 and `width`, lines may begin at `-left`.
+    """
 
     width: float
     height: float
     boxes: Mapping[str, tuple[float, float]]
     lines: tuple[str, ...]
+    left: float = 0
 
 
-def drawing(entities: Sequence[EntityRecord], links: Sequence[Reference]) -> Drawing:
-    """Layers from left to right, with a line from each entity to those that refer to it; below, those on their own."""
-    names = [entity.name for entity in entities]
-    if len(names) > _DRAWN:
-        degree = Counter(name for link in links for name in (link.entity, link.to))
-        most = sorted(entities, key=lambda entity: (-degree[entity.name], -entity.bytes))[:_DRAWN_OF_MORE]
-        names = [name for name in names if name in {entity.name for entity in most}]
+def drawings(entities: Sequence[EntityRecord], links: Sequence[Reference]) -> tuple[Drawing, Drawing]:
+    """A wide drawing, and a narrow one for small screens, both with a line from each entity to those that refer to it.
+
+    The wide one has layers from left to right. Entities on their own fill the shortest.
+    """
+    degree = Counter(name for link in links for name in (link.entity, link.to))
+    most = sorted(entities, key=lambda entity: (-degree[entity.name], -entity.bytes))[:_DRAWN]
+    names = [entity.name for entity in entities if entity in most]
     pairs = [(link.to, link.entity) for link in links if link.to != link.entity and {link.to, link.entity} <= {*names}]
     layers, ways = arranged(list(dict.fromkeys(pairs)))
-    ends = {place for way in ways for place in (way[0], way[-1])}
-    heights = {place: HEIGHT + _DOWN if place in ends else _PASSING for layer in layers for place in layer}
+    alone = [name for name in names if name not in {*chain.from_iterable(pairs)}]
+    layers += [[] for _ in range(len(layers), min(_FEWEST_LAYERS, len(alone)))]
+    for name in alone:
+        min(layers, key=len).append((name, 0))
+    passing = {place for way in ways for place in way[1:-1]}
+    heights = {place: _PASSING if place in passing else HEIGHT + _DOWN for layer in layers for place in layer}
     tallest = max((sum(heights[place] for place in layer) for layer in layers), default=0)
-    across = WIDTH + _ACROSS
     places: dict[Place, tuple[float, float]] = {}
     for x, layer in enumerate(layers):
-        tops = accumulate([heights[place] for place in layer], initial=0)
-        first = (tallest - sum(heights[place] for place in layer) - _DOWN) / 2
-        places |= {each: (x * across, first + top + heights[each] / 2) for each, top in zip(layer, tops, strict=False)}
-    boxes = {each[0]: (places[each][0], places[each][1] - HEIGHT / 2) for each in ends}
-    alone = [name for name in names if name not in boxes]
-    in_a_row = max(len(layers), min(_ALONE_IN_A_ROW, len(alone)), 1)
-    top = tallest + (_DOWN if layers and alone else 0)
-    boxes |= {n: (at % in_a_row * across, top + at // in_a_row * (HEIGHT + _DOWN)) for at, n in enumerate(alone)}
-    height = top - (-len(alone) // in_a_row) * (HEIGHT + _DOWN) - _DOWN
+        y = (tallest - sum(heights[place] for place in layer) - _DOWN) / 2
+        for place in layer:
+            places[place] = (x * (WIDTH + _ACROSS), y + heights[place] / 2)
+            y += heights[place]
+    boxes = {name: (x, y - HEIGHT / 2) for (name, _), (x, y) in places.items() if (name, _) not in passing}
     lines = tuple(_line([places[place] for place in way]) for way in ways)
-    return Drawing(in_a_row * across - _ACROSS, height, {name: boxes[name] for name in names}, lines)
+    wide = Drawing(len(layers) * (WIDTH + _ACROSS) - _ACROSS, tallest - _DOWN, boxes, lines)
+    return wide, _listed([*boxes], [(way[0][0], way[-1][0]) for way in ways])
+
+
+def _listed(names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Drawing:
+    """The boxes one below the other, each under those that it refers to. Arrows from one entity share a lane."""
+    paths = dict[str, tuple[int, ...]]()
+    for at, name in enumerate(names):
+        paths[name] = (*max((paths[to] for to, entity in pairs if entity == name), default=()), at)
+    middle = {name: at * (HEIGHT + _DOWN) + HEIGHT / 2 for at, name in enumerate(sorted(names, key=paths.__getitem__))}
+    ends, lines = list[float](), list[str]()
+    for name, y in middle.items():
+        if targets := [middle[entity] for to, entity in pairs if to == name]:
+            # The nearest lane whose last arrow ends above this box.
+            lane = next((at for at, end in enumerate(ends) if end < y), len(ends))
+            ends[lane : lane + 1] = [max(targets)]
+            way = f"M0 {y + _APART:g}H{-(lane + 2) * _LANE}V"
+            lines += [f"{way}{target - _APART:g}H0m-6-4l6 4l-6 4" for target in targets]
+    boxes = {name: (0, y - HEIGHT / 2) for name, y in middle.items()}
+    return Drawing(WIDTH, len(names) * (HEIGHT + _DOWN) - _DOWN, boxes, tuple(lines), (len(ends) + 1) * _LANE)
 
 
 def _line(way: Sequence[tuple[float, float]]) -> str:
     """A line through the middles of these places: straight in each, where a box would cover it."""
-    path, bend = f"M{way[0][0]:g} {way[0][1]:g}h{WIDTH}", _ACROSS // 2
-    for (_, y), (_, to_y) in pairwise(way):
-        path += f"c{bend} 0 {bend} {to_y - y:g} {_ACROSS} {to_y - y:g}h{WIDTH}"
-    return path
+    bends = [f"c{_BEND} 0 {_BEND} {to - y:g} {_ACROSS} {to - y:g}h{WIDTH}" for (_, y), (_, to) in pairwise(way)]
+    return f"M{way[0][0]:g} {way[0][1]:g}h{WIDTH}{''.join(bends)}"
 
 
 def arranged(pairs: Sequence[tuple[str, str]]) -> tuple[list[list[Place]], list[list[Place]]]:

@@ -116,7 +116,7 @@ def make_page(
         "hidden": hidden,
         "links": links,
         "anchors": {entity.name: f"t{at}" for at, entity in enumerate(manifest.entities)},
-        "drawing": graph.drawing(manifest.entities, links),
+        "drawings": graph.drawings(manifest.entities, links),
     }
     return Page(status, manifest, different, _rendered(context, request.most_bytes))
 

@@ -21,6 +21,7 @@ from snapseed.errors import ConfigurationError, RefusedError
 
 # Every Unix has this account, and it may do nothing. Not `postgres`: that one owns the machine's own databases.
 UNPRIVILEGED = "nobody"
+_END_BYTES = 65_536
 
 _log = logging.getLogger("snapseed")
 
@@ -152,12 +153,12 @@ def create_in(folder: int, name: str, mode: int) -> int:
     return descriptor
 
 
-def read_end(path: Path, length: int = 65_536) -> str:
-    """The end of a file of the server's account, as text. No link is followed, and no pipe waited for."""
+def read_end(path: Path) -> str:
+    """The last 64 kB of a file of the server's account, as text. No link is followed, and no pipe waited for."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
-        file.seek(max(0, os.fstat(descriptor).st_size - length))
-        return file.read(length).decode("utf-8", "replace")
+        file.seek(max(0, os.fstat(descriptor).st_size - _END_BYTES))
+        return file.read(_END_BYTES).decode("utf-8", "replace")
 
 
 def make_searchable(path: Path, account: Account) -> None:
@@ -195,13 +196,11 @@ def make_searchable(path: Path, account: Account) -> None:
             _log.warning("made %s searchable (%s+x) for the account %s, to reach %s", folder, who, account.name, path)
 
 
-def run_as(
-    command: list[str], account: Account, seconds: float, directory: Path | None = None
-) -> subprocess.CompletedProcess[str]:
+def run_as(command: list[str], account: Account, seconds: float, directory: Path) -> subprocess.CompletedProcess[str]:
     """Run a program as the account, and return what it printed on both streams.
 
-    It runs in a session of its own, so the terminal's Ctrl-C does not reach what it starts, and in `directory`
-    (default: `/`). Raises `subprocess.TimeoutExpired`, and `ConfigurationError` when it cannot be executed.
+    It runs in `directory`, and in a session of its own, so the terminal's Ctrl-C does not reach what it starts. Raises
+    `subprocess.TimeoutExpired`, and `ConfigurationError` when it cannot be executed.
     """
     # PGPORT, PGDATA, PGOPTIONS, … are meant for other servers, and messages must not depend on the locale.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
@@ -217,7 +216,7 @@ def run_as(
             timeout=seconds,
             env={**environment, "LC_ALL": "C"},
             # The account may not be able to reach the current folder.
-            cwd=directory or "/",
+            cwd=directory,
             start_new_session=True,
             umask=0o077,
             user=account.uid if account.is_another else None,

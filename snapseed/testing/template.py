@@ -51,9 +51,9 @@ class Template:
     mark: TemplateMark
     made: bool
 
-    def copy(self, server: Server, name: str, *, owner: str | None = None) -> None:
+    def copy(self, server: Server, name: str) -> None:
         """Create a database from it. The driver's errors pass through."""
-        copy_database(server, self.name, name, self.mark.strategy, owner=owner)
+        copy_database(server, self.name, name, self.mark.strategy)
 
 
 def find_template(server: Server, name: str) -> Template | None:

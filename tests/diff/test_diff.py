@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from snapseed import LoadRequest, load_snapshot
-from snapseed.diff.compare import ChangedRow, DiffRequest, EntityDiff, SchemaDifference, diff_snapshot
+from snapseed.diff.compare import ChangedRow, DiffRequest, EntityDiff, SchemaDifference
 from snapseed.errors import SnapshotError, UsageError
 from tests.conftest import Sandbox
+from tests.differences import diff_snapshot
 from tests.projects.state import contents
 
 

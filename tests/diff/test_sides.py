@@ -265,7 +265,7 @@ def test_every_format_ends_with_1(loaded: Sandbox) -> None:
     for output, expected in {
         "text": r"+ '<b>|x\x1b'",
         "json": r"<b>|x\u001b",
-        "github": r"\<b\>\|x\\x1b",
+        "github": r"<code>\<b\>\|x\\x1b</code>",
         "html": r"&lt;b&gt;|x\x1b",
         "csv": r'"<b>|x\x1b"',
     }.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,7 +146,9 @@ def test_all_snapshots_of_two_commits_are_compared(repository: Repository) -> No
     }
     whole = as_markdown(report)
     assert "Emeka" in whole
-    for most in range(100, len(whole), 50):
+    lines = len(re.findall(r"\n(\||-) <code>", whole))
+    for most in range(400, len(whole), 20):
         shown = as_markdown(report, most)
         assert len(shown) <= most
         assert shown.count("<details>") == shown.count("</details>")
+        assert len(re.findall(r"\n(\||-) <code>", shown)) + int(re.findall(r"no room for (\d+)", shown)[0]) == lines

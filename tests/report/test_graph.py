@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from snapseed.report.graph import Reference, arranged, drawing, foreign_keys, references
+from snapseed.report.graph import Reference, arranged, drawings, foreign_keys, references
 from tests.conftest import Connection
 from tests.report.snapshots import hostile_snapshot
 
@@ -64,9 +64,22 @@ def test_a_parent_is_a_reference_where_no_key_is(tmp_path: Path) -> None:
 def test_what_refers_is_drawn_to_the_right_of_what_it_refers_to(tmp_path: Path) -> None:
     """A table that refers to itself has no line, and one without references stands below."""
     entities = hostile_snapshot(tmp_path).entities
-    drawn = drawing(entities, [Reference("parts", ("thing",), "things"), Reference("things", ("id",), "things")])
-    assert drawn.boxes["things"][0] < drawn.boxes["parts"][0]
-    assert len(drawn.lines) == 1
+    wide, _ = drawings(entities, [Reference("parts", ("thing",), "things"), Reference("things", ("id",), "things")])
+    assert wide.boxes["things"][0] < wide.boxes["parts"][0]
+    assert len(wide.lines) == 1
+
+
+def test_the_narrow_drawing_has_each_table_under_those_that_it_refers_to(tmp_path: Path) -> None:
+    """The one that refers last is the next below. Arrows share a lane if they come from one table or are apart."""
+    (some, _) = hostile_snapshot(tmp_path).entities
+    entities = [msgspec.structs.replace(some, name=name, table=name) for name in "abcdef"]
+    links = [Reference(entity, (), to) for to, entity in ("ab", "ac", "bd", "cd", "ef")]
+    wide, narrow = drawings(entities, links)
+    assert sorted(narrow.boxes, key=lambda name: narrow.boxes[name][1]) == list("abcdef")
+    lanes = {line.partition("H")[2].partition("V")[0] for line in narrow.lines}
+    assert len(lanes) == 3
+    assert len(narrow.lines) == len(wide.lines) == 5
+    assert narrow.width + narrow.left < 350
 
 
 def test_a_line_has_a_place_in_each_layer_that_it_crosses() -> None:

@@ -41,3 +41,9 @@ def test_a_fork_gets_no_comment(thread: Thread) -> None:
     thread.writable = False
     assert "::notice" in comment(thread, "text")
     assert thread.comments == []
+
+
+def test_without_github_the_job_goes_on(thread: Thread) -> None:
+    """What ends the connection, or cannot be reached, is no failure of the job."""
+    thread.port = 1
+    assert "::notice" in comment(thread, "text")

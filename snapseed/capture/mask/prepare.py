@@ -25,6 +25,7 @@ from snapseed.capture.mask.values import BoundRule, Function
 from snapseed.config import Project
 from snapseed.config.settings import MaskRule, variable_of
 from snapseed.errors import ConfigurationError, RefusedError, SnapseedError, SnapshotError, UsageError
+from snapseed.postgres import listed
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.copy_out import copied_out
 from snapseed.postgres.facts import TableName
@@ -284,17 +285,16 @@ def _tried(
     questions += [(check.columns, f"the check {check.name} {check.expression}", check.expression) for check in checks]
     query = sql.SQL("SELECT count(*) FROM (SELECT {} FROM unnest({}) AS r ({})) AS t WHERE ({}) IS FALSE")
     for asked, what, expression in questions:
-        names = [sql.Identifier(column.name) for column in columns if column.name in asked]
-        types = [sql.SQL(column.full_type) for column in columns if column.name in asked]
+        types = {sql.Identifier(column.name): sql.SQL(column.full_type) for column in columns if column.name in asked}
         # A column that is not masked is NULL, which makes no check false.
-        given = [texts.get(column.name, [None] * len(rows)) for column in columns if column.name in asked]
-        values = [sql.SQL("{0}::{1} AS {0}").format(*each) for each in zip(names, types, strict=True)]
-        values.append(sql.SQL('{} AS "as given"').format(names[0]))
-        arrays = [sql.SQL("{}::text[]").format(each) for each in given]
-        parts = [sql.SQL(", ").join(each) for each in (values, arrays, names)]
+        given = (texts.get(column.name, [None] * len(rows)) for column in columns if column.name in asked)
+        arrays = listed(sql.SQL("{}::text[]").format(each) for each in given)
+        values = [sql.SQL("{0}::{1} AS {0}").format(*each) for each in types.items()]
+        values.append(sql.SQL('{} AS "as given"').format(next(iter(types))))
+        statement = query.format(listed(values), arrays, listed(types), sql.SQL(expression))
         try:
             with connection.transaction():
-                (unmet,) = connection.execute(query.format(*parts, sql.SQL(expression))).fetchone() or (0,)
+                (unmet,) = connection.execute(statement).fetchone() or (0,)
                 problem = "masked values do not meet " + what if unmet else None
         except (psycopg.DataError, psycopg.IntegrityError) as exc:
             problem = f"masked values do not fit {what}: {exc.diag.message_primary}"
