@@ -17,7 +17,7 @@ from snapseed.scaffold.arrange.sizes import STEPS, divided
 from snapseed.scaffold.conditions import MOMENTS
 from snapseed.scaffold.draws import DRAWN, EPOCH, Draw, Wanted, literal, quoted, text_draws
 from snapseed.scaffold.draws_by_type import NUMBERS, finish_of, finish_of_number
-from snapseed.scaffold.names import CODED_LOOKUPS, PLACES, hints
+from snapseed.scaffold.names import PLACES, hints
 from snapseed.scaffold.schema import Table
 from snapseed.scaffold.statistics import ColumnStatistics
 from snapseed.snapshot.types import INTEGERS, Family
@@ -26,8 +26,7 @@ from snapseed.snapshot.types import INTEGERS, Family
 _MOST_OPTIONS, _WEIGHTS = 50, 1_000
 _DIGITS = 4  # The ends of pieces of other distributions have so many digits: long ones are no row's own value
 _MOST_DIGITS = 6  # Numbers with more, zeros at the end not counted, are no codes, but perhaps somebody's number
-_MOST = 0.75  # What is chosen from among known texts alone are at least so many of the rows
-_MANY, _CITIES, _USUAL = 0.05, 3, 18  # A country with so many rows has so many cities; so many countries are usual
+_MANY, _CITIES = 0.05, 3  # A country with at least so many of the rows has so many cities
 _SHOWN = 3  # How many shares of a column a comment tells
 _OF_PLACE = re.compile(r'rows\.choice\("(?P<draw>(?:[^"]* )?place)", (?P<list>CIT\w+)\)')
 _FEW = 0.01  # A column that would lose more of its values is not drawn together with others
@@ -55,11 +54,8 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
         except (ValueError, OverflowError, InvalidOperation):
             # Infinite, not a number, or a moment without a place in Python's calendar: the usual draw.
             return
-    # Unless it has to agree with another column of the row, as a country does with its city, or too few are known.
-    elif wanted.is_listed or (
-        " by " not in next(hints("text", wanted.name, wanted.others), "")
-        and sum(found.texts.values()) >= _MOST * (1 - found.null_share)
-    ):
+    # Unless it has to agree with another column of the row, as a country does with its city.
+    elif wanted.is_listed or " by " not in next(hints("text", wanted.name, wanted.others), ""):
         yield _weighted(wanted, [*found.texts], list(map(literal, found.texts)))
 
 
@@ -99,11 +95,13 @@ def _of_places(table: Table, draws: Mapping[str, Draw], names: Collection[str]) 
         rows = list(_places(table, lists))
         columns: dict[str, tuple[object, ...]] = {name: tuple(texts[name] for _, texts in rows) for name in lists}
         given = {**columns, "weight": tuple(max(1, round(share * _WEIGHTS)) for share, _ in rows)}
-        shown = ", ".join(f"{quoted(name)}: [{', '.join(map(literal, values))}]" for name, values in given.items())
-        local = words_of(draw), f'rows.sample({quoted(draw)}, pl.DataFrame({{{shown}}}), weights="weight")'
-        for name in lists if rows else ():
-            known = [f"{share:.0%} {text}" for text, share in table.statistics[name].texts.items()]
-            shape = ", ".join([*known[:_SHOWN], *["…"] * (len(known) > _SHOWN)])
+        code = ", ".join(f"{quoted(name)}: [{', '.join(map(literal, values))}]" for name, values in given.items())
+        local = words_of(draw), f'rows.sample({quoted(draw)}, pl.DataFrame({{{code}}}), weights="weight")'
+        for name, words in lists.items() if rows else ():
+            is_known = words != "CITIES" and name in table.statistics
+            known = table.statistics[name].texts if is_known else {}
+            shown = [f"{share:.0%} {text}" for text, share in known.items()]
+            shape = ", ".join(shown[:_SHOWN]) + ", …" * (len(shown) > _SHOWN)
             code = f"{{local}}[{quoted(name)}]"
             found[name] = replace(
                 draws[name], code=code, local=local, examples=columns[name], shape=shape, copies=bool(known)
@@ -114,41 +112,32 @@ def _of_places(table: Table, draws: Mapping[str, Draw], names: Collection[str]) 
 def _places(table: Table, lists: Mapping[str, str]) -> Iterator[tuple[float, dict[str, str | None]]]:
     """Texts of places for columns that choose from these lists, and how often each is; none if no country is known.
 
-    The best known countries stand for those that are not.
+    Where states are known, they are NULL in countries without any of these.
     """
     known = defaultdict(ColumnStatistics, table.statistics)
-    country, state = (
-        max((name for name in lists if part in lists[name]), key=lambda name: len(known[name].texts), default="")
-        for part in ("COUNTR", "STATE")
-    )
-    countries = {text: share for text, share in known[country].texts.items() if text.lower() in PLACES}
-    states, missing = known[state].texts, 1 - sum(countries.values()) - known[country].null_share
+    country, state = (next((name for name in lists if part in lists[name]), "") for part in ("COUNTR", "STATE"))
+    countries, states = known[country].texts, known[state].texts
     if states and not country:
         # Codes mean the states of one country.
-        countries, missing = {max(PLACES, key=lambda name: len(_inside(name, states))): 1.0}, 0.0
-    codes = {place["CITY_COUNTRY_CODES"] for text in countries for place in PLACES[text.lower()]}
-    usual = [code for code, *_ in CODED_LOOKUPS["country"][:_USUAL] if code not in codes]
-    others = dict.fromkeys(usual, missing / len(usual)) if countries and missing > _FEW else {}
-    # How often it is NULL outside of the known states, in tenths.
-    is_optional = bool(states) and not table.column(state).not_null
-    null = min(1.0, round(known[state].null_share / max(_FEW, 1 - sum(states.values())), 1)) * is_optional
-    unknown: list[tuple[float, dict[str, str | None]]] = [(null, {state: None}), (1 - null, {})]
-    for text, share in (countries | others).items():
-        own: dict[str, str | None] = {country: text} if text in countries else {}
+        countries = {max(PLACES, key=lambda name: len(_inside(name, states))): 1.0}
+    is_optional = known[state].null_share > 0 and not table.column(state).not_null
+    unknown: dict[str, str | None] = {state: None} if states and is_optional else {}
+    for text, share in countries.items():
+        places = PLACES.get(text.lower(), [])[: _CITIES if share >= _MANY else 1]
+        own: dict[str, str | None] = {country: text}
         inside = [(states.pop(name), place, own | {state: name}) for name, place in _inside(text, states).items()]
-        few = PLACES[text.lower()][: _CITIES if share >= _MANY and not null else 1]
-        chosen = inside or [(part, place, own | given) for place in few for part, given in unknown if part > 0]
+        chosen = inside or [(1.0, place, own | unknown) for place in places]
         for part, place, given in chosen:
-            texts = {name: place[words][: (*table.kind(name).modifiers, None)[0]] for name, words in lists.items()}
-            yield share * part / sum(part for part, *_ in chosen), {name: (texts | given)[name] for name in lists}
+            room = {name: (*table.kind(name).modifiers, None)[0] for name in lists}
+            texts = {name: given.get(name, place[words][: room[name]]) for name, words in lists.items()}
+            yield share * part / sum(part for part, *_ in chosen), texts
 
 
 def _inside(country: str, states: Collection[str]) -> dict[str, Mapping[str, str]]:
     """The first place of a country in each of these states, by name or code."""
-    texts = [
-        (place[words], place) for place in PLACES[country.lower()] for words in ("CITY_STATES", "CITY_STATE_CODES")
-    ]
-    return {text: place for text, place in reversed(texts) if text in states}
+    places = reversed(PLACES.get(country.lower(), []))
+    texts = [(place[words], place) for place in places for words in ("CITY_STATES", "CITY_STATE_CODES")]
+    return {text: place for text, place in texts if text in states}
 
 
 def coupled(names: Iterable[str], values: Sequence[object], weights: Sequence[int]) -> str:

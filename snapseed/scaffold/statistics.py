@@ -14,7 +14,7 @@ from snapseed.postgres import query
 from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.facts import ColumnFacts, TableFacts
-from snapseed.scaffold.names import PLACE_NAMES, suggests
+from snapseed.scaffold.names import PLACE_NAMES
 from snapseed.snapshot.types import Family, parse_type
 
 _QUERIES = Path(__file__).parent / "queries"
@@ -25,10 +25,11 @@ _MOST_WEIGHTS = 120  # The rows of a lookup have weights of their own if they ar
 class ColumnStatistics:
     """What ANALYZE found out about a column.
 
-    `distinct` counts its values, `shares` are those of the most common ones, of all rows. These are `common`, `bounds`
-    divide all others into equal shares, as text; both are empty if nobody may know them. `sizes` divide arrays by their
-    length, `correlation` is with the rows on disk, `until` the end of the day of the newest moment that has passed.
-    `joint` has columns and their common combinations with shares, unless this `is_hidden` from the role.
+    `distinct` counts its values, `shares` are those of the most common ones, of all rows, `squares` the sum of the squares
+    of all shares, of rows that are not NULL. The most common ones are `common`, `bounds` divide all others into equal
+    shares, as text; both are empty if nobody may know them. `sizes` divide arrays by their length, `correlation` is
+    with the rows on disk, `until` the end of the day of the newest moment that has passed. `joint` has columns and
+    their common combinations with shares, unless this `is_hidden` from the role.
     """
 
     null_share: float = 0.0
@@ -36,6 +37,7 @@ class ColumnStatistics:
     width: int = 0
     correlation: float = 0.0
     shares: tuple[float, ...] = ()
+    squares: float = 0.0
     common: tuple[str, ...] = ()
     bounds: tuple[str, ...] = ()
     sizes: tuple[float, ...] = ()
@@ -53,13 +55,6 @@ class ColumnStatistics:
     def texts(self) -> dict[str, float]:
         """How often each known value is. It is without the spaces at the end that `char(n)` has."""
         return {text.rstrip(): share for text, share in zip(self.common, self.shares, strict=False)}
-
-    @property
-    def sum_of_squares(self) -> float:
-        """The sum of the squares of all shares, of the rows that are not NULL."""
-        others, filled = max(0, self.distinct - len(self.shares)), 1 - self.null_share
-        squares = sum(share**2 for share in self.shares) + (filled - sum(self.shares)) ** 2 / max(1, others)
-        return squares / (filled or 1) ** 2
 
 
 def shares_of_keys(found: ColumnStatistics, keys: Sequence[str]) -> tuple[int, ...]:
@@ -89,7 +84,7 @@ def read_statistics(connection: Connection, tables: Mapping[int, TableFacts]) ->
 
 
 def _shown(table: str, column: ColumnFacts) -> str:
-    """Which values of a column may be known: `all`, `codes`, `places` (codes, or names of countries), or `none`."""
+    """Which values of a column may be known: `all`, `codes`, or `none`."""
     try:
         kind = parse_type(column.type)
     except ConfigurationError:
@@ -99,5 +94,4 @@ def _shown(table: str, column: ColumnFacts) -> str:
         return "none"
     if is_enum or base in NUMBERS | MOMENTS | {"boolean"}:
         return "all"
-    is_place = any(suggests(role, column.name) for role in ("country", "state"))
-    return "none" if kind.family not in {Family.TEXT, Family.CHARACTER} else "places" if is_place else "codes"
+    return "codes" if kind.family in {Family.TEXT, Family.CHARACTER} else "none"

@@ -124,7 +124,7 @@ def latest_of(arrangement: Arrangement, oid: int, key: ForeignKey) -> str:
     if found is None or not found.distinct or not table.rows or not target.rows or arrangement.places[oid].is_lookup:
         return ""
     # How much the numbers of references differ: their variance, by the square of their mean; and how much by chance.
-    spread = target.rows * found.sum_of_squares - 1
+    spread = target.rows * found.squares - 1
     by_chance = target.rows / (table.rows * (1 - found.null_share))
     share = 0.0 if spread < by_chance / 4 else next((q for q, most in _SPREADS if spread - by_chance < most), 1)
     is_fixed = share < 1 and _is_fixed(arrangement, key.target, largest_root(arrangement))

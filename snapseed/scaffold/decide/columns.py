@@ -134,7 +134,7 @@ def share_of_nulls(table: Table, name: str) -> float:
     if name in table.statistics:
         # The first row of a table that refers to itself has no earlier one to refer to.
         is_own = any(key.target == table.oid and name in key.columns for key in table.foreign_keys)
-        return max(0.0, table.statistics[name].null_share - is_own / (table.rows or 1))
+        return max(0.0, round(table.statistics[name].null_share - is_own / (table.rows or 1), 9))
     return _NEARLY_ALWAYS if suggests("rare", name) and table.column(name).type != "boolean" else _OFTEN
 
 
