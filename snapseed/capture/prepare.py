@@ -82,7 +82,7 @@ def chosen_tables(connection: Connection, request: CaptureRequest) -> frozenset[
 
 
 def prepare(connection: Connection, request: CaptureRequest, where: str, failed: Collection[ColumnName] = ()) -> Source:
-    """Read what the source has. The columns that `failed` to be read as their types get another, as text if need be.
+    """Read what the source has. The columns that `failed` to be read as their types get another, text if necessary.
 
     Raises `UsageError` for a name that no table has and if no table is left, `RefusedError` if row-level security would
     hide rows or there are large objects, and `SchemaError` that lists everything else that cannot be captured.
@@ -258,7 +258,7 @@ def _notes(relations: Sequence[_Relation], tables: Mapping[TableName, TableFacts
 
 
 def _key(table: TableFacts, stored: Sequence[Column]) -> tuple[Column, ...]:
-    """The columns of the primary key, else of the first unique index without NULLs; none if there is neither."""
+    """The columns of the primary key, or of the first unique index without NULLs; none if there is neither."""
     usable = {column.name: column for column in stored if is_key_type(column.kind())}
     required = {column.name for column in table.columns if column.not_null}
     for index in sorted(table.indexes, key=lambda index: (index.constraint != "p", index.name)):

@@ -120,6 +120,7 @@ def _repair(call: Call, only: list[str] | None, *, dry_run: bool, script: Path |
     by_psql = ["-X", "-f", str(script)]
     is_own = call.options.database in {None, EMBEDDED}
     step = call.again("db psql", *by_psql) if is_own else shlex.join(["psql", *by_psql, report.load.target])
+    step = call.again("diff", "--repair", "--yes", only=only) if dry_run else step
     call.show(as_repaired(report, step), document(report))
     raise typer.Exit(1 if dry_run and report.rows else 0)
 
@@ -169,7 +170,7 @@ def as_text(report: DiffReport) -> Iterator[str]:
 
 
 def as_repaired(report: RepairReport, step: str) -> Iterator[str]:
-    """What a repair has changed, or would change; `step` runs its script."""
+    """What a repair has changed, or would change; `step` runs its script, or does what a dry run counted."""
     yield from wrapped(f"target   {report.load.target} ({report.load.source})", " " * 9)
     counts = [[each.entity, each.deleted, each.updated, each.inserted] for each in report.entities]
     if report.load.schema_created:
@@ -178,10 +179,8 @@ def as_repaired(report: RepairReport, step: str) -> Iterator[str]:
         yield "nothing to repair: the tables hold the rows of the snapshot"
         return
     yield from table(["entity", "deleted", "updated", "inserted"], counts)
-    if report.load.dry_run:
-        yield "dry run: nothing was changed"
-    elif report.script:
-        yield "nothing was changed"
+    if report.load.dry_run or report.script:
+        yield f"{'dry run: ' * report.load.dry_run}nothing was changed"
         yield f"next: {step}"
     else:
         rows = "1 row" if report.rows == 1 else f"{report.rows:,} rows"

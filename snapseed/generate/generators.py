@@ -57,7 +57,7 @@ def load_generators(folder: Path) -> Generators:
 
 
 def where_it_failed(exc: BaseException, folder: Path, code: CodeType | None = None) -> str:
-    """File and line of the innermost frame in `folder`, for an exception of a generator; else those of its `code`."""
+    """File and line of the innermost frame in `folder`, for an exception of a generator; or those of its `code`."""
     frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if Path(frame.filename).is_relative_to(folder)]
     if isinstance(exc, SyntaxError) and exc.filename:
         return f"{exc.filename}:{exc.lineno}"

@@ -20,8 +20,8 @@ from snapseed.errors import GeneratorError, without_interrupts
 from snapseed.generate.part import PartResult, PartTask, Told, make_part
 from snapseed.generate.request import Tasks
 
-# Tasks handed out ahead of the one whose result is next, per process: enough that no process waits for work. Workers of
-# a cluster are less alike, and one that dies holds its part up.
+# Tasks handed out ahead of the one whose result is next, per process: enough that no process waits for work. The
+# workers of a cluster differ more in speed, and a part is late if its worker dies.
 _AHEAD, _AHEAD_ELSEWHERE = 2, 8
 # How often to ask the processes how far they are.
 _ASKED_SECONDS = 0.2

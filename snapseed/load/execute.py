@@ -215,7 +215,7 @@ def record(session: LoadSession, prepared: Prepared, plan: LoadPlan, staged: Map
 
 
 def new_load(session: LoadSession, prepared: Prepared, plan: LoadPlan, staged: Mapping[str, StagedTable]) -> NewLoad:
-    """The record of a load. After a dry run, the changes are still to come: nobody knows on which pages."""
+    """The record of a load. In a dry run nothing has changed yet, so nobody knows on which pages."""
     manifest, state = session.snapshot.manifest, dict[str, object]()
     is_ahead = session.request.dry_run
     for table in plan.tables:

@@ -39,7 +39,7 @@ _NEEDED = [_GROUP, _COLUMN, _TYPE, _CODEC, _LENGTH, _DATA_OFFSET, _DICTIONARY_OF
 # The same of PageHeader, and of what it says about a data page and a dictionary page.
 _PAGE_KIND, _PAGE_BYTES, _PAGE_STORED, _PAGE_VALUES, _PAGE_ENCODING = 1, 2, 3, 0x0501, 0x0502
 _DICTIONARY_VALUES, _DICTIONARY_ENCODING = 0x0701, 0x0702
-# Type: what a value takes in Arrow, for a text (6) beside its characters. Integers (1, 2) may be decimals.
+# Type: what a value takes in Arrow, for a text (6) in addition to its characters. Integers (1, 2) may be decimals.
 _BYTE_ARRAY = 6
 _WIDTHS = {0: 1, 1: 16, 2: 16, 4: 4, 5: 8, _BYTE_ARRAY: 4, 7: 16}
 # CompressionCodec, PageType, and the values of Encoding that our writer uses.
@@ -167,7 +167,7 @@ def require_loadable(path: Path, file: StoredFile) -> None:
 
 
 def _validated(column: pa.Array) -> pa.Array:
-    """The column as Arrow can validate it: 24:00, a time in PostgreSQL, is none in Arrow."""
+    """The column as Arrow can validate it: 24:00 is a time in PostgreSQL, but not in Arrow."""
     inner, lists = column.type, 0
     while pa.types.is_list(inner):
         inner, lists = inner.value_type, lists + 1

@@ -129,7 +129,7 @@ class Snapshot:
                 manifest = bytes(self.place.read(FILE_NAME)[0])
                 if decode(manifest, where=str(self.place)).identity == self.manifest.identity:
                     raise
-                summary = "another process has replaced the snapshot meanwhile"
+                summary = "another process has replaced the snapshot in the meantime"
                 raise StoreError(summary, where=str(self.place), next_step="run this again") from exc
             if not altered and (problem := length_problem(stream, file)):
                 raise ValueError(problem)

@@ -257,7 +257,7 @@ def _sampled(connection: Connection, columns: list[Column], table: TableName) ->
 
 
 def _made_up(columns: list[Column], masks: TableMasks) -> pa.RecordBatch:
-    """Rows with a text wherever a rule treats all texts alike, and NULL elsewhere."""
+    """Rows with a text wherever a rule treats all texts the same way, and NULL elsewhere."""
     free = {name for name, bound in masks.rules.items() if kind_of(bound.rule).is_fixed}
     texts, schema = pa.array(f"sample {number}" for number in range(_SAMPLE)), arrow_schema(columns)
     arrays = [
@@ -285,13 +285,12 @@ def _tried(
     questions += [(check.columns, f"the check {check.name} {check.expression}", check.expression) for check in checks]
     query = sql.SQL("SELECT count(*) FROM (SELECT {} FROM unnest({}) AS r ({})) AS t WHERE ({}) IS FALSE")
     for asked, what, expression in questions:
-        types = {sql.Identifier(column.name): sql.SQL(column.full_type) for column in columns if column.name in asked}
+        types = {column.name: sql.SQL(column.full_type) for column in columns if column.name in asked}
         # A column that is not masked is NULL, which makes no check false.
-        given = (texts.get(column.name, [None] * len(rows)) for column in columns if column.name in asked)
-        arrays = listed(sql.SQL("{}::text[]").format(each) for each in given)
-        values = [sql.SQL("{0}::{1} AS {0}").format(*each) for each in types.items()]
-        values.append(sql.SQL('{} AS "as given"').format(next(iter(types))))
-        statement = query.format(listed(values), arrays, listed(types), sql.SQL(expression))
+        arrays = (sql.SQL("{}::text[]").format(texts.get(name, [None] * len(rows))) for name in types)
+        values = [sql.SQL("{0}::{1} AS {0}").format(sql.Identifier(name), kind) for name, kind in types.items()]
+        values.append(sql.SQL('{} AS "as given"').format(sql.Identifier(next(iter(types)))))
+        statement = query.format(listed(values), listed(arrays), listed(types), sql.SQL(expression))
         try:
             with connection.transaction():
                 (unmet,) = connection.execute(statement).fetchone() or (0,)

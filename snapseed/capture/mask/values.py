@@ -33,7 +33,7 @@ Float64s = npt.NDArray[np.float64]
 _ALPHABET = np.frombuffer(b"0123456789abcdefghjkmnpqrstvwxyz", dtype=np.uint8)
 TOKEN = 16
 _LETTER_BITS, _LETTERS_PER_WORD = 5, 12
-# Two letters by ten bits, the first of them by the low ones: half as many look-ups.
+# Two letters for each ten bits, the first for the low ones: half as many lookups.
 _PAIRS = np.stack([np.tile(_ALPHABET, 32), np.repeat(_ALPHABET, 32)], axis=1).view(np.uint16)[:, 0]
 _PER_MILLE = 1000
 # As many digits fit into 64 bits, whatever they are.

@@ -44,7 +44,7 @@ _ONE = {"roots": "root", "children": "child", "parents": "parent"}
 
 @dataclass(frozen=True)
 class SubsetPlan:
-    """The keys of all rows of a subset, chosen in one transaction and good for as long as that one's snapshot is."""
+    """The keys of all rows of a subset, chosen in one transaction, and valid as long as its snapshot is."""
 
     graph: Graph
     closure: Closure

@@ -153,7 +153,7 @@ def _naming(where: str, kind: type[SnapseedError]) -> Iterator[None]:
 def _read(
     connection: Connection, table: SubsetTable, source: sql.Composed, counts: Sequence[Column] = ()
 ) -> pl.DataFrame:
-    """The keys of a table's rows out of `source`, and numbers beside them."""
+    """The keys of a table's rows out of `source`, and numbers next to them."""
     columns = [*(Column(str(number), column.form) for number, column in enumerate(table.identity, 1)), *counts]
     with copied_out(connection, columns, source, str(table.facts.name)) as batches:
         rows = pl.DataFrame(pa.Table.from_batches(batches, arrow_schema(columns)))

@@ -183,7 +183,7 @@ def cleared(session: LoadSession) -> Iterator[None]:
 def _set_up(session: LoadSession, plan: LoadPlan) -> None:
     """Create the staging schemas that are missing, each table's with a table of results; drop all that are for others.
 
-    Notes say what becomes of those that a load has left that did not finish.
+    Notes say what happens to those of a load that did not finish.
     """
     tables = [(table, table.parallel) for table in plan.tables if table.parallel]
     wanted = dict[str, str]()
