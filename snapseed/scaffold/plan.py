@@ -266,9 +266,7 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
         drawn_or_null = {name for name, states in group.items() if DRAWN in states}
         weights = weights_of(sources.table, group)
         codes = {
-            name: coupled(
-                ", ".join(group), [state is None for state in states] if name in drawn_or_null else states, weights
-            )
+            name: coupled(group, [state is None for state in states] if name in drawn_or_null else states, weights)
             for name, states in group.items()
         }
         nulls |= {name: (f"no {name}", codes[name]) for name in drawn_or_null}

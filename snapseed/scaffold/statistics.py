@@ -25,11 +25,11 @@ _MOST_WEIGHTS = 120  # The rows of a lookup have weights of their own if they ar
 class ColumnStatistics:
     """What ANALYZE found out about a column.
 
-    `distinct` counts its values, `shares` are those of the most common ones, of all rows, `squares` the sum of squares of
-    the shares of all, of rows that are not NULL. The most common ones are `common`, `bounds` divide all others into
-    equal shares, as text; both are empty if nobody may know them. `sizes` divide arrays by their length, `correlation`
-    is with the rows on disk, `until` the end of the day of the newest moment that has passed. `joint` has columns and
-    their common combinations with shares, unless this `is_hidden` from the role.
+    `distinct` counts its values, `shares` are those of the most common ones, of all rows. These are `common`, `bounds`
+    divide all others into equal shares, as text; both are empty if nobody may know them. `squares` is the sum of the
+    squares of all shares, of the rows that are not NULL. `sizes` divide arrays by their length, `correlation` is with
+    the rows on disk, `until` the end of the day of the newest moment that has passed. `joint` has columns and their
+    common combinations with shares, unless this `is_hidden` from the role.
     """
 
     null_share: float = 0.0

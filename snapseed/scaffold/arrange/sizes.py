@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from snapseed.scaffold.arrange import Arrangement
@@ -20,8 +21,6 @@ _FRACTIONS = {0: 1, 1: 0.2, 2: 0.05}
 _SMALLEST = 1e-6
 # Tables of so few rows, and so many times fewer than the largest one, do not grow.
 _FEW = 20
-# References to the latest share of what exists differ more than by chance: by less than halfway to the next share.
-_SPREADS = ((0.1, 0.06), (0.2, 0.11), (0.4, 0.25), (0.6, 0.36), (0.8, 0.75))
 
 
 def largest_root(arrangement: Arrangement) -> int:
@@ -123,10 +122,10 @@ def latest_of(arrangement: Arrangement, oid: int, key: ForeignKey) -> str:
     found = table.statistics.get(key.columns[0])
     if found is None or not found.distinct or not table.rows or not target.rows or arrangement.places[oid].is_lookup:
         return ""
-    # How much the numbers of references differ: their variance, by the square of their mean; and how much by chance.
-    spread = target.rows * found.squares - 1
-    by_chance = target.rows / (table.rows * (1 - found.null_share))
-    share = 0.0 if spread < by_chance / 4 else next((q for q, most in _SPREADS if spread - by_chance < most), 1)
+    # How much the numbers of references differ: their variance by the square of their mean. The root of what is not by
+    # chance is close to the share of the latest rows whose references differ as much. Far less than by chance is none.
+    spread, by_chance = target.rows * found.squares - 1, target.rows / (table.rows * (1 - found.null_share))
+    share = 0.0 if spread < by_chance / 4 else round(max(0.1, math.sqrt(max(0, spread - by_chance))), 1)
     is_fixed = share < 1 and _is_fixed(arrangement, key.target, largest_root(arrangement))
     return f", latest={share:g}" * (share < 1 and not is_fixed)
 
