@@ -133,7 +133,8 @@ class Options:
 
     environment: EnvironmentName = None
     retries: Annotated[
-        int | None, typer.Option(min=0, help="Attempts after the first, if a failure may pass (default: 20).")
+        int | None,
+        typer.Option(min=0, help="Attempts after the first, while a failure may be temporary (default: 20)."),
     ] = None
     timeout: Annotated[str | None, "TIME", "Start no attempt after this time (default: 2min)."] = None
     allow_host: Annotated[

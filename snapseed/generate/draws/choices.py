@@ -1,6 +1,6 @@
 """Draws from what exists: options, rows of a table that match, numbers that differ among siblings.
 
-Siblings are the children of one parent, or the items of one row; they are neighbours, and `positions` counts them from
+Siblings are the children of one parent, or the items of one row; they are neighbors, and `positions` counts them from
 zero.
 """
 
