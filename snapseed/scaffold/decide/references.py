@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from snapseed.scaffold.arrange import Arrangement, Place
+from snapseed.scaffold.arrange.sizes import latest_of
 from snapseed.scaffold.conditions import Conditions, Rule, order_of
 from snapseed.scaffold.draws import literal, quoted
 from snapseed.scaffold.schema import ForeignKey, Table
@@ -117,7 +118,8 @@ class References:
         is_free = key.target == parent.target or key.target not in ancestors
         if not is_free or not self.arrangement.is_referable(key):
             return KeySource()
-        code = f"rows.reference({quoted(name)}, {{entity:{target.name}}}, distinct=True)"
+        latest = latest_of(self.arrangement, self.oid, key)
+        code = f"rows.reference({quoted(name)}, {{entity:{target.name}}}{latest}, distinct=True)"
         return KeySource({name: code}, among=target.name)
 
     def met(self, rule: Rule) -> bool:
@@ -201,19 +203,15 @@ class References:
         (name,), target = key.columns, self.arrangement.places[key.target]
         reference = f"rows.reference({quoted(name)}, {{entity:{target.name}}}"
         if not is_unique:
-            return KeySource({name: f"{reference})"}, may_be_null=True)
+            return KeySource({name: f"{reference}{latest_of(self.arrangement, self.oid, key)})"}, may_be_null=True)
         # The number of a row is that of its root row, if each of these has one at most.
         *between, root = self.oid, *self.arrangement.ancestors(self.oid)
         place = self.arrangement.places[root]
         grows_alike = place.is_lookup == target.is_lookup and place.level >= target.level
         rows, most = self.arrangement.tables[root].rows or 0, self.arrangement.tables[key.target].rows
-        is_possible = grows_alike and (most is None or rows <= most) and len(between) <= (root != key.target)
-        at_most = 1 if between else None
-        return (
-            KeySource({name: f"{reference}, unique=True)"}, is_unique=True, at_most=at_most)
-            if is_possible
-            else KeySource()
-        )
+        if not grows_alike or (most is not None and rows > most) or len(between) > (root != key.target):
+            return KeySource()
+        return KeySource({name: f"{reference}, unique=True)"}, is_unique=True, at_most=1 if between else None)
 
     def _another(self, key: ForeignKey) -> KeySource:
         """Another row of the parent's table; the very first row has its parent, or no children if they must differ."""
