@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache, cached_property
@@ -25,11 +25,10 @@ from snapseed.scaffold.draws_by_statistics import coupled, joint_draws, weights_
 from snapseed.scaffold.expressions import NOW
 from snapseed.scaffold.kept import HeldRows
 from snapseed.scaffold.names import identifier, short_type
-from snapseed.scaffold.schema import ForeignKey, Table
+from snapseed.scaffold.schema import Table
 from snapseed.snapshot.manifest import IDENTIFIER, is_identifier
 
 Refusal = Callable[[CandidateRows], str | None]
-_Impossible = Mapping[int, ImpossibleError]
 _TITLE_LENGTH = 80
 # So many tables in all are planned again to find other parents for some of them.
 _MOST_PLANNED = 3_000
@@ -131,54 +130,37 @@ def plan_project(
         oid: f"a name in it is not {IDENTIFIER}" for oid, found in names.items() if not all(map(is_identifier, found))
     }
     excluded = {**odd, **held.by_tools, **held.by_others}
-    single: Mapping[int, str] = {}
-    barred: frozenset[tuple[int, ForeignKey]] = frozenset()
     tries = iter(range(_MOST_PLANNED // max(1, len(tables))))
-
-    def attempt(parents: frozenset[tuple[int, ForeignKey]]) -> tuple[Arrangement, list[EntityPlan], _Impossible]:
-        arrangement = arrange(by_oid, conditions, excluded, single, held.kept, parents)
-        return arrangement, *_entities(arrangement, answer, refusal)
-
     while True:
-        arrangement, entities, impossible = attempt(barred)
-        # A table is tried again without guesses, then, if its key has several columns, with one of them, and then
-        # below other parents.
+        arrangement, entities, impossible = _entities(arrange(by_oid, conditions, excluded, held.kept), answer, refusal)
+        # A table is tried again without guesses, then with another parent, and then with none.
         guessed = {oid for oid in impossible if any(key.guess for key in by_oid[oid].foreign_keys)}
-        joint = {oid for oid in impossible.keys() - guessed if len(arrangement.places[oid].key) > 1}
-        if guessed or joint:
-            by_oid |= {oid: by_oid[oid].declared for oid in guessed}
-            single = {**single, **{oid: impossible[oid].reason for oid in joint}}
-            continue
+        by_oid |= {oid: by_oid[oid].declared for oid in guessed}
         lost = {*impossible, *arrangement.left_out}
-        rest = [table for oid, table in by_oid.items() if oid in lost - excluded.keys()]
-        for way, _ in zip(_other_ways(arrangement, impossible, rest, barred), tries, strict=False):
-            other, _, still = attempt(way)
+        others = (
+            replace(table, widest_parent=width)
+            for oid, table in by_oid.items()
+            if not guessed and table.foreign_keys and oid in lost - excluded.keys()
+            if oid in impossible or lost.isdisjoint(key.target for key in table.foreign_keys)
+            if oid not in impossible or impossible[oid].misplaced
+            for width in range(min(2, table.widest_parent))[::-1]
+        )
+        for table, _ in zip(others, tries, strict=False):
+            tried = {**by_oid, table.oid: table}
+            other, _, still = _entities(arrange(tried, conditions, excluded, held.kept), answer, refusal)
             if lost > {*still, *other.left_out}:
-                barred = way
+                by_oid = tried
                 break
         else:
+            excluded |= {oid: why.reason for oid, why in impossible.items() if oid not in guessed}
             if not impossible:
                 left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
                 return ProjectPlan(tuple(_without_circles(entities)), left_out, now, largest_root(arrangement))
-            excluded |= {oid: single.get(oid, why.reason) for oid, why in impossible.items()}
 
 
-def _other_ways(
-    arrangement: Arrangement,
-    impossible: _Impossible,
-    tables: Iterable[Table],
-    barred: frozenset[tuple[int, ForeignKey]],
-) -> Iterator[frozenset[tuple[int, ForeignKey]]]:
-    """Foreign keys that must not lead to parents, so that a table that is lost has perhaps another one, or none."""
-    for table in tables:
-        why, keys, parent = impossible.get(table.oid), table.foreign_keys, arrangement.parents.get(table.oid)
-        if why.misplaced if why else not any(key.target in arrangement.left_out for key in keys):
-            wrong = [key for key in keys if key == parent or (parent is None and len(key.columns) > 1)]
-            ways = (barred | {(table.oid, key) for key in some} for some in (wrong, keys))
-            yield from (way for way in ways if way > barred)
-
-
-def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tuple[list[EntityPlan], _Impossible]:
+def _entities(
+    arrangement: Arrangement, answer: Answer, refusal: Refusal
+) -> tuple[Arrangement, list[EntityPlan], Mapping[int, ImpossibleError]]:
     """For all tables, parents before children; and why some can have no rows. What needs them waits."""
     names = {place.name for place in arrangement.places.values()}
     largest = largest_root(arrangement)
@@ -209,7 +191,7 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
             less = columns.sometimes_null - {name for name, draw in joint.items() if None in draw.examples}
             columns = replace(columns, draws={**columns.draws, **joint}, sometimes_null=less)
             if unknown := columns.null.keys() & {*place.key}:
-                raise ImpossibleError(oid, f"snapseed found no values for its key ({', '.join(unknown)})")  # noqa: TRY301
+                raise ImpossibleError(f"snapseed found no values for its key ({', '.join(unknown)})")  # noqa: TRY301
         except ImpossibleError as exc:
             impossible[oid] = exc
             waiting |= related - {oid}
@@ -226,8 +208,8 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
         for other, column in sorted(entity.used):
             if other in columns_of and column not in columns_of[other]:
                 why = f"it needs the column {column} of {other}, which snapseed cannot generate"
-                impossible[oid] = ImpossibleError(oid, why, misplaced=True)
-    return list(entities.values()), impossible
+                impossible[oid] = ImpossibleError(why, misplaced=True)
+    return arrangement, list(entities.values()), impossible
 
 
 def _declared(table: Table, place: Place, columns: Iterable[str]) -> EntityPlan:

@@ -116,6 +116,8 @@ def numbering_of(table: Table, conditions: Conditions, name: str, *, in_key: boo
     if kind.family in INTEGERS and not is_ordered and limits.allowed is None and room > 1:
         return Numbering(COUNTED, most=int(room) if room < _FEW else None)
     # Moments may be those that others come after.
-    is_free = not (limits.allowed or limits.high) and not (kind.family in MOMENTS and conditions.is_last((name,)))
+    is_free = not (limits.allowed or limits.high or limits.patterns or limits.min_length) and not (
+        kind.family in MOMENTS and conditions.is_last((name,))
+    )
     texts = {Family.TEXT, Family.CHARACTER, *MOMENTS}
     return Numbering(PLACED) if in_key and is_free and kind.family in texts else None

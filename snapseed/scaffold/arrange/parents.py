@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from snapseed.generate.words import words_of
@@ -82,19 +82,17 @@ def _target(table: Table, column: ColumnFacts, targets: Mapping[tuple[str, str],
 
 
 def parents_of(
-    tables: Mapping[int, Table],
-    conditions: Mapping[int, Conditions],
-    lookups: frozenset[int],
-    barred: Collection[tuple[int, ForeignKey]],
+    tables: Mapping[int, Table], conditions: Mapping[int, Conditions], lookups: frozenset[int]
 ) -> dict[int, ForeignKey]:
-    """The foreign key to the parent of each child. Those that are `barred` for their table do not lead to a parent."""
+    """The foreign key to the parent of each child."""
     parents: dict[int, ForeignKey] = {}
     for oid, table in tables.items():
         scored = [
             (_score(table, key, tables[key.target]), conditions[oid].is_last(key.columns), -place, key)
             for place, key in enumerate(key for key in table.foreign_keys if key.target in tables)
-            if key.target not in {oid, *lookups} and oid not in ancestors_of(parents, key.target)
-            if (oid, key) not in barred
+            if len(key.columns) <= table.widest_parent
+            and key.target not in {oid, *lookups}
+            and oid not in ancestors_of(parents, key.target)
         ]
         if oid not in lookups and scored and max(found[0] for found in scored) > 0:
             parents[oid] = max(scored, key=lambda found: found[:3])[3]

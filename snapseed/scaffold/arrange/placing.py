@@ -32,14 +32,11 @@ def arrange(
     tables: Mapping[int, Table],
     conditions: Mapping[int, Conditions],
     excluded: Mapping[int, str],
-    single: Mapping[int, str],
     kept: Mapping[int, KeptRows],
-    barred: frozenset[tuple[int, ForeignKey]],
 ) -> Arrangement:
     """Place all tables but those `excluded` for a reason, and those that need their rows.
 
-    `single` are tables whose key must not have several columns, and why; those that are `kept` are lookups. The foreign
-    keys that are `barred` for their tables do not lead to parents.
+    Those that are `kept` are lookups.
     """
     needed: frozenset[int] = frozenset()
     keys: Mapping[int, tuple[str, ...]] = {}
@@ -47,15 +44,15 @@ def arrange(
         left_out = _with_dependents(tables, excluded)
         present = {oid: table for oid, table in tables.items() if oid not in left_out}
         lookups = _lookups(present, conditions, needed | kept.keys())
-        parents = parents_of(present, conditions, lookups, barred)
+        parents = parents_of(present, conditions, lookups)
         draft = Arrangement(present, conditions, parents, lookups, left_out, {}, kept)
         for oid in sorted(present, key=lambda oid: len(ancestors_of(parents, oid))):
             given = kept[oid].key if oid in kept else keys.get(oid, ())
-            key, one_each = (given, False) if given else _key_of(draft, oid, may_be_joint=oid not in single)
+            key, one_each = (given, False) if given else _key_of(draft, oid)
             if not key:
                 own = ", ".join(present[oid].primary_key)
                 why = f"snapseed found no way to make its key ({own}) unique" if own else _NO_KEY
-                excluded = {**excluded, oid: single.get(oid, why)}
+                excluded = {**excluded, oid: why}
                 break
             name = _entity_name(present[oid], {place.name for place in draft.places.values()})
             draft = replace(draft, places={**draft.places, oid: Place(name, key, parents.get(oid), one_each)})
@@ -119,7 +116,7 @@ def _lookups(
 
 def _room(table: Table, conditions: Conditions) -> float:
     """How many rows the columns that are unique, each by itself, leave room for."""
-    alone = [table.column(index[0]) for index in table.whole.unique if len(index) == 1]
+    alone = [table.column(index[0]) for index in table.unique if len(index) == 1]
     names = [column.name for column in alone if column.not_null or conditions.on(column.name)]
     return min((conditions.room[name] for name in names), default=math.inf)
 
@@ -128,14 +125,14 @@ def _combined(table: Table, conditions: Conditions, lookups: Collection[int]) ->
     """The columns of a unique index that all have few values: there are no more rows than combinations of these."""
     targets = {key.columns[0]: key.target for key in table.foreign_keys if len(key.columns) == 1}
     required = {column.name for column in table.columns if column.not_null}
-    is_keyless = not any(required.issuperset(index) for index in table.whole.unique)
+    is_keyless = not any(required.issuperset(index) for index in table.unique)
     few = {
         column.name
         for column in table.columns
         if (is_keyless or column.name in required)
         and (targets[column.name] in lookups if column.name in targets else conditions.listed[column.name])
     }
-    return next((index for index in table.whole.unique if few.issuperset(index)), ())
+    return next((index for index in sorted(table.unique, key=len) if few.issuperset(index)), ())
 
 
 def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
@@ -208,12 +205,12 @@ def _lookup(draft: Arrangement, oid: int, needed: frozenset[int], above: frozens
     return replace(place, rows=min(step, known or _MOST_LOOKUP_ROWS), combined=codes)
 
 
-def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[str, ...], bool]:
+def _key_of(draft: Arrangement, oid: int) -> tuple[tuple[str, ...], bool]:
     """The columns that identify the rows of a table, if any, and whether each parent has one row at most."""
     table, parent = draft.tables[oid], draft.parents.get(oid)
     kinds = {column.name: _kind_in_key(table, column.name) for column in table.columns if not column.labels}
     possible = [name for name, kind in kinds.items() if kind and kind.family in {Family.UUID, *_ASCENDING}]
-    alone = [index[0] for index in table.whole.unique if len(index) == 1]
+    alone = [index[0] for index in table.unique if len(index) == 1]
     dependent = table.foreign_columns | draft.conditions[oid].narrow
 
     def first(names: Iterable[str], others: frozenset[str] = frozenset()) -> tuple[str, ...]:
@@ -223,10 +220,10 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
         return parent.columns, True
     ways = (
         first(alone, table.foreign_columns),
-        _joint_key(draft, table, parent) if parent is not None and may_be_joint else (),
-        _own_key(table, possible, dependent) if may_be_joint else (),
-        _combined(table, draft.conditions[oid], draft.lookups) if may_be_joint else (),
-        first((name for index in table.whole.unique for name in index), dependent),
+        _joint_key(draft, table, parent) if parent is not None else (),
+        _own_key(table, possible, dependent),
+        _combined(table, draft.conditions[oid], draft.lookups),
+        first((name for index in table.unique for name in index), dependent),
     )
     if key := next(filter(None, ways), ()):
         return key, False
@@ -272,7 +269,7 @@ def _joint_key(draft: Arrangement, table: Table, parent: ForeignKey) -> tuple[st
     if not set(own) >= set(above) or table.are_unique(parent.columns):
         return ()
     leading = [own[name] for name in above]
-    for index in [table.primary_key] if table.primary_key else table.whole.unique:
+    for index in [table.primary_key] if table.primary_key else table.unique:
         first = (*leading, *(name for name in index if name in parent.columns and name not in leading))
         rest = [name for name in index if name not in first]
         fits = all(table.column(name).not_null and _kind_in_key(table, name) for name in index)

@@ -68,7 +68,7 @@ def decide(proposal: Proposal, answer: Answer) -> Columns:
         chosen = _combined(proposal, chosen, group, tables)
     for name in chosen.null.keys() & chosen.never_null:
         if not sources.table.column(name).has_default:
-            raise ImpossibleError(sources.table.oid, f"column {name}: snapseed found no values that pass its checks")
+            raise ImpossibleError(f"column {name}: snapseed found no values that pass its checks")
     never_null = chosen.never_null.union(*(exclusion.columns for exclusion in sources.table.exclusions))
     sometimes_null = [
         name
@@ -244,7 +244,7 @@ def _without_reading(proposal: Proposal, rule: Rule, chosen: Columns) -> Columns
     for name in nullable:
         chosen = _without(chosen, name, f"NULL, because {rule} could not be evaluated")
     if not nullable and _looks_elsewhere(proposal.sources, rule):
-        raise ImpossibleError(proposal.sources.table.oid, f"{rule} could not be evaluated")
+        raise ImpossibleError(f"{rule} could not be evaluated")
     return chosen if nullable else replace(chosen, notes=(*chosen.notes, f"{rule} could not be evaluated"))
 
 
@@ -270,7 +270,7 @@ def _combined(proposal: Proposal, chosen: Columns, group: Sequence[Rule], tables
     }
     rows = rows_meeting(options, chosen.values, concerned)
     if not rows:
-        raise ImpossibleError(proposal.sources.table.oid, f"snapseed found no values that satisfy {group[0]}")
+        raise ImpossibleError(f"snapseed found no values that satisfy {group[0]}")
     together: dict[str, tuple[object, ...]] = {}
     for name, states in zip(names, zip(*rows, strict=True), strict=True):
         kinds = tuple(dict.fromkeys(states))

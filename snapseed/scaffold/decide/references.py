@@ -69,27 +69,23 @@ class References:
         if target == self.oid:
             return self._to_itself(key)
         # Checks of these columns ask for some of the values that the other table's columns have.
-        wanted = {
-            referred: [value for value in arrangement.conditions[target].listed[referred] if value in allowed]
+        listed = arrangement.conditions[target].listed
+        kinds = {
+            referred: [value for value in listed[referred] if value in allowed]
             for name, referred in key.pairs
-            if (allowed := self.conditions.limits[name].allowed) is not None
-            and not {*(arrangement.conditions[target].limits[referred].allowed or [None])} <= {*allowed}
+            if (allowed := self.conditions.limits[name].allowed) and {*(listed[referred] or [None])} - {*allowed}
         }
-        if wanted and (key != parent or not all(wanted.values())):
+        if kinds and (key != parent or not all(kinds.values())):
             return KeySource()
         if target in arrangement.ancestors(self.oid):
             if key != parent and parent is not None and target == parent.target and arrangement.is_referable(key):
                 return self._another(key)
-            kinds = (
-                f"pl.col({quoted(name)}).is_in([{', '.join(map(literal, values))}])" for name, values in wanted.items()
-            )
-            only = " & ".join(kinds) or None
+            wanted = [
+                f"pl.col({quoted(name)}).is_in([{', '.join(map(literal, some))}])" for name, some in kinds.items()
+            ]
+            only = " & ".join(wanted) or None
             return KeySource(self._of_row(key, self._rows(target)), is_fixed=key == parent, only=only)
-        found = self._of_others(key, is_unique=self.table.are_unique(key.columns))
-        # Rows that an index is not about can be the only ones.
-        return (
-            found if found.codes or self.table.whole.are_unique(key.columns) else self._of_others(key, is_unique=False)
-        )
+        return self._of_others(key, is_unique=self.table.are_unique(key.columns))
 
     def is_implied(self, key: ForeignKey, origins: Mapping[str, tuple[int, str]]) -> bool:
         """Whether the rows that the columns come from refer to the key's table themselves, or are rows of it."""

@@ -34,9 +34,8 @@ _ROOMY, _MOST_SMALL, _ROOTS, _MANY_ROOTS = 10**8 - 1, 6, 100, 10_000
 class ImpossibleError(Exception):
     """No rows can be made for a table, so it is left out; a `misplaced` one perhaps has some with another parent."""
 
-    def __init__(self, oid: int, reason: str, *, misplaced: bool = False) -> None:
+    def __init__(self, reason: str, *, misplaced: bool = False) -> None:
         super().__init__(reason)
-        self.oid = oid
         self.reason = reason
         self.misplaced = misplaced
 
@@ -85,7 +84,7 @@ def sources_of(arrangement: Arrangement, oid: int) -> Sources:
         why = f"snapseed found no way to make ({', '.join(index)}) unique"
         name = next((name for name in reversed(index) if name in nullable), None)
         if name is None:
-            raise ImpossibleError(oid, why, misplaced=True)
+            raise ImpossibleError(why, misplaced=True)
         null[name] = f"NULL, because {why}"
     return Sources(
         table=table,
@@ -126,7 +125,7 @@ def most_per_parent(sources: Sources, stride: int, usual: int) -> int:
     if stride * _ROOTS > room and not sources.table.rows:
         kind = short_type(sources.table.column(name).type)
         why = f"its key, a {kind}, has no room for all its rows"
-        raise ImpossibleError(sources.table.oid, why, misplaced=True)
+        raise ImpossibleError(why, misplaced=True)
     return int(min(most if sources.table.rows else min(most, _MOST_SMALL), max(1, room // _ROOTS // stride)))
 
 
@@ -134,14 +133,14 @@ def leave(table: Table, name: str, why: str) -> dict[str, str]:
     """Leave a column to the database or NULL. Raises `ImpossibleError` if neither is possible."""
     column = table.column(name)
     if column.not_null and not column.has_default:
-        raise ImpossibleError(table.oid, f"column {name}: {why}")
+        raise ImpossibleError(f"column {name}: {why}")
     return {name: f"left to the database, because {why}" if column.has_default else f"NULL, because {why}"}
 
 
 def _left_to_the_database(references: References) -> dict[str, str]:
     table, place = references.table, references.place
     if table.partitions == ():
-        raise ImpossibleError(table.oid, "it has no partitions, so no row has a place in it")
+        raise ImpossibleError("it has no partitions, so no row has a place in it")
     null: dict[str, str] = {}
     for column in table.columns:
         if column.generated:
@@ -196,7 +195,7 @@ def _foreign(references: References, nullable: frozenset[str]) -> tuple[dict[For
         empty = [name for name in fresh if name in nullable]
         if not empty:
             why = f"no row is known that its foreign key ({', '.join(key.columns)}) can refer to"
-            raise ImpossibleError(table.oid, why, misplaced=True)
+            raise ImpossibleError(why, misplaced=True)
         null |= dict.fromkeys(empty, "NULL, because no row is known that it can refer to")
     return chosen, null
 
@@ -215,7 +214,7 @@ def _unique(references: References, chosen: Mapping[ForeignKey, KeySource], null
     if not place.has_own_key:
         found = found.meeting_key() or replace(found, unmet=(place.key,))
     excluded = [exclusion.equal for exclusion in table.tried_exclusions if exclusion.equal]
-    for index in sorted([*table.unique, *excluded], key=len):
+    for index in sorted([*table.unique, *table.unique_where, *excluded], key=len):
         if not found.meets(index, null):
             found = found.meeting(index) or replace(found, unmet=(*found.unmet, index))
     return found
