@@ -93,6 +93,27 @@ class Part:
             if rows != (expected := self.file.chunks[number].rows):
                 raise ValueError(f"chunk {number} has {rows:,} rows, expected {expected:,}")
 
+    def same_columns(self, number: int, other: Part, place: int) -> set[str]:
+        """The columns whose bytes in a chunk are those in a chunk of another file: their values are the same."""
+        if not self.parquet.schema.equals(other.parquet.schema):
+            return set()
+        with readable(f"{self.path} and {other.path}"):
+            sides = [
+                map(self._stored, _columns_of(self.described[number])),
+                map(other._stored, _columns_of(other.described[place])),
+            ]
+            pairs = zip(*sides, strict=True)
+            return {
+                name
+                for name, (mine, yours) in zip(self.parquet.schema_arrow.names, pairs, strict=True)
+                if mine == yours
+            }
+
+    def _stored(self, column: _Fields) -> tuple[int, bytes]:
+        """A column of a chunk as it is in the file: its compression, and its pages."""
+        self.stream.seek(_begin(column))
+        return column[_CODEC], self.stream.read(column[_LENGTH])
+
     def require_memory(self, names: Sequence[str]) -> None:
         """Raise `SnapshotError` for a chunk that would take more memory than one may."""
         with readable(self.path):
