@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from snapseed.diff.rows import Difference, differences, overlapping, with_keys
-from snapseed.diff.same_bytes import rows_of_both
 from snapseed.diff.tables import DatabaseTable, KeyRange, SnapshotTable, Table, common_array_type, common_type
 from snapseed.postgres.copy_out import UnstorableError
 from snapseed.postgres.rowhash import key_type
@@ -90,7 +90,8 @@ class Pair:
         for nulls in (False, True):
             if not (chosen := [each for each in self.ranges if each.nulls == nulls]):
                 continue
-            with rows_of_both(left, right, chosen, self.columns, key) as (mine, yours):
+            streams = [closing(side.rows(chosen, self.columns, key)) for side in (left, right)]
+            with streams[0] as mine, streams[1] as yours:
                 for found in differences(mine, yours, self.columns, () if nulls else key):
                     tables = (found.removed, found.added, found.before, found.after)
                     yield Difference(*(with_keys(rows, key, self.keys) for rows in tables))
@@ -98,11 +99,13 @@ class Pair:
 
 def _unlike(table: SnapshotTable, other: SnapshotTable) -> SnapshotTable:
     """The table without chunks whose rows the other side has in one chunk too."""
-    there, skipped = Counter(chunk.digest() for chunk in other.record.chunks), set()
-    for number, chunk in enumerate(table.record.chunks):
-        if there[chunk.digest()]:
-            there[chunk.digest()] -= 1
+    digests = [chunk.digest() for chunk in table.record.chunks]
+    common = Counter(digests) & Counter(chunk.digest() for chunk in other.record.chunks)
+    seen, skipped = Counter[Fingerprint](), set()
+    for number, digest in enumerate(digests):
+        if seen[digest] < common[digest]:
             skipped.add(number)
+        seen[digest] += 1
     return replace(table, skipped=frozenset(skipped))
 
 

@@ -26,10 +26,10 @@ from snapseed.postgres.rowhash import (
     rows_fingerprint,
     text_key,
 )
-from snapseed.snapshot.arrow import in_one_piece, of_numbers
+from snapseed.snapshot.arrow import of_numbers
 from snapseed.snapshot.hashing import EMPTY, Fingerprint, UInt64s, combined, row_hashes
 from snapseed.snapshot.keys import as_text
-from snapseed.snapshot.manifest import RESTORE, Chunk, Column, EntityRecord, FirstKey
+from snapseed.snapshot.manifest import RESTORE, Column, EntityRecord, FirstKey
 from snapseed.snapshot.parquet import Part
 from snapseed.snapshot.store import Snapshot
 from snapseed.snapshot.types import INTEGERS, ColumnType, Family, parse_type
@@ -53,11 +53,6 @@ class HashedRows:
 
     table: pa.Table
     hashes: UInt64s
-
-    @classmethod
-    def of(cls, table: pa.Table, columns: Sequence[Column]) -> HashedRows:
-        """Rows with these columns."""
-        return cls(table, row_hashes(list(map(in_one_piece, table.columns)), [column.kind() for column in columns]))
 
     def at(self, places: Int64s) -> HashedRows:
         """The rows at these places."""
@@ -92,7 +87,8 @@ class SnapshotTable:
 
     def total(self, ranges: Sequence[KeyRange]) -> Fingerprint:
         """The fingerprint of the rows of ranges whose bounds are first keys of chunks, as the manifest has it."""
-        return combined(chunk.digest() for chunk in self._described(ranges))
+        chunks = self.record.chunks
+        return combined(chunks[number].digest() for number in self._numbers(ranges))
 
     def bounds(self) -> list[FirstKey]:
         """Where its chunks begin."""
@@ -100,9 +96,9 @@ class SnapshotTable:
 
     def sums(self, bounds: Sequence[FirstKey], among: KeyRange) -> dict[int, Fingerprint]:
         """The fingerprints within a range, by the ranges that begin at these bounds; all are first keys of chunks."""
-        places = {key: number for number, key in enumerate(bounds)}
+        places, chunks = {key: number for number, key in enumerate(bounds)}, self.record.chunks
         found, number = dict[int, Fingerprint](), -1
-        for chunk in self._described([among]):
+        for chunk in (chunks[at] for at in self._numbers([among])):
             number = places.get(chunk.first_key, number)
             found[number] = found.get(number, EMPTY) + chunk.digest()
         return found
@@ -112,26 +108,17 @@ class SnapshotTable:
 
         Other chunks are not read. Raises `SnapshotError` for a chunk whose rows are not those of the manifest.
         """
-        found = (rows for part, number in self.chunks(ranges) for rows in self.chunk(part, number, columns))
-        with closing(found), read_ahead(found, 0, f"read {self.record.name}") as ahead:
+        with closing(self._rows(ranges, columns)) as found, read_ahead(found, 1, f"read {self.record.name}") as ahead:
             yield from ahead
 
-    def chunks(self, ranges: Sequence[KeyRange]) -> Generator[tuple[Part, int]]:
-        """The chunks of ranges whose bounds are first keys of chunks: each as an open file, and its number there."""
+    def _rows(self, ranges: Sequence[KeyRange], columns: Sequence[Column]) -> _Stream:
         wanted = set(self._numbers(ranges)) - self.skipped
         numbers = iter(range(len(self.record.chunks)))
         for file in self.record.files:
             if found := [at for at, number in enumerate(islice(numbers, len(file.chunks))) if number in wanted]:
                 with self.snapshot.open_part(self.record, file) as part:
-                    yield from ((part, at) for at in found)
-
-    def shape(self, ranges: Sequence[KeyRange]) -> list[tuple[FirstKey, int]]:
-        """Where the chunks of ranges begin, and how many rows they have."""
-        return [(chunk.first_key, chunk.rows) for chunk in self._described(ranges)]
-
-    def _described(self, ranges: Sequence[KeyRange]) -> list[Chunk]:
-        chunks = self.record.chunks
-        return [chunks[number] for number in self._numbers(ranges)]
+                    for at in found:
+                        yield from self._chunk(part, at, columns)
 
     def _numbers(self, ranges: Sequence[KeyRange]) -> Iterator[int]:
         """The numbers of the chunks in ranges whose bounds are first keys of chunks."""
@@ -141,29 +128,23 @@ class SnapshotTable:
             if not among.nulls:
                 yield from range(begins[among.first], ends[among.last])
 
-    def chunk(self, part: Part, number: int, columns: Sequence[Column]) -> _Stream:
-        """The rows of a chunk, proved by its fingerprint as far as the columns are those that it is of."""
+    def _chunk(self, part: Part, number: int, columns: Sequence[Column]) -> _Stream:
         found, stored = EMPTY, [self.columns[column.name] for column in columns]
         for batch in part.batches(number, [column.name for column in columns]):
             arrays = [
                 _converted(values, own.kind(), wanted.kind())
                 for values, own, wanted in zip(batch.columns, stored, columns, strict=True)
             ]
-            rows = HashedRows.of(pa.table(arrays, [column.name for column in columns]), columns)
-            found += Fingerprint(len(rows.hashes), int(rows.hashes.sum()))
-            yield rows
+            hashes = row_hashes(arrays, [column.kind() for column in columns])
+            found += Fingerprint(len(hashes), int(hashes.sum()))
+            yield HashedRows(pa.table(arrays, [column.name for column in columns]), hashes)
+        expected = part.file.chunks[number].digest()
         is_whole = [column.name for column in columns] == list(self.columns)
         hash_alike = all(
             own == wanted or (own.kind().family is Family.VECTOR and wanted.type == "real[]")
             for own, wanted in zip(stored, columns, strict=True)
         )
-        if is_whole and hash_alike:
-            self.require(part, number, found)
-
-    def require(self, part: Part, number: int, found: Fingerprint) -> None:
-        """Raise `SnapshotError` unless the rows of a chunk have this fingerprint."""
-        expected = part.file.chunks[number].digest()
-        if found != expected:
+        if is_whole and hash_alike and found != expected:
             raise SnapshotError(
                 "a file of the snapshot is not what its manifest says",
                 where=f"{part.path}, chunk {number}",
@@ -208,9 +189,9 @@ class DatabaseTable:
 
         Raises `UnstorableError` for a value that a column of this type cannot have in Arrow.
         """
-        own = [self.columns[column.name] for column in columns]
+        own, kinds = [self.columns[column.name] for column in columns], [column.kind() for column in columns]
         # By kind: of `bpchar`, which has no length, `character` would be another name, and a cast to one character.
-        is_cast = [mine.kind() != column.kind() for mine, column in zip(own, columns, strict=True)]
+        is_cast = [mine.kind() != kind for mine, kind in zip(own, kinds, strict=True)]
         selected = [
             sql.SQL("{0}::{1} AS {0}" if cast else "{0}").format(sql.Identifier(column.name), sql.SQL(column.type))
             for column, cast in zip(columns, is_cast, strict=True)
@@ -222,7 +203,7 @@ class DatabaseTable:
                 source = sql.SQL("(SELECT {} FROM {}) AS rows").format(sql.SQL(", ").join(selected), source)
             with self.connection.transaction(), copied_out(self.connection, columns, source, str(self.name)) as batches:
                 for batch in batches:
-                    yield HashedRows.of(pa.Table.from_batches([batch]), columns)
+                    yield HashedRows(pa.Table.from_batches([batch]), row_hashes(batch.columns, kinds))
 
     def _hashed(self, ranges: Sequence[KeyRange]) -> sql.Composable:
         """What follows FROM, for the fingerprint of the rows of ranges: of all rows, if one of them has no bounds."""

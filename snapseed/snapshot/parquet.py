@@ -93,27 +93,6 @@ class Part:
             if rows != (expected := self.file.chunks[number].rows):
                 raise ValueError(f"chunk {number} has {rows:,} rows, expected {expected:,}")
 
-    def same_columns(self, number: int, other: Part, place: int) -> set[str]:
-        """The columns whose bytes in a chunk are those in a chunk of another file: their values are the same."""
-        if not self.parquet.schema.equals(other.parquet.schema):
-            return set()
-        with readable(f"{self.path} and {other.path}"):
-            sides = [
-                map(self._stored, _columns_of(self.described[number])),
-                map(other._stored, _columns_of(other.described[place])),
-            ]
-            pairs = zip(*sides, strict=True)
-            return {
-                name
-                for name, (mine, yours) in zip(self.parquet.schema_arrow.names, pairs, strict=True)
-                if mine == yours
-            }
-
-    def _stored(self, column: _Fields) -> tuple[int, bytes]:
-        """A column of a chunk as it is in the file: its compression, and its pages."""
-        self.stream.seek(_begin(column))
-        return column[_CODEC], self.stream.read(column[_LENGTH])
-
     def require_memory(self, names: Sequence[str]) -> None:
         """Raise `SnapshotError` for a chunk that would take more memory than one may."""
         with readable(self.path):
@@ -249,8 +228,16 @@ def _described_chunks(stream: BinaryIO) -> list[Int64s]:
 
 def _columns_of(chunk: Int64s) -> list[_Fields]:
     """What the footer says of each column of a chunk: ColumnMetaData of parquet.thrift."""
-    columns = np.split(chunk, np.flatnonzero(chunk[:, 0] == _COLUMN))[1:]
-    return [dict(each.tolist()) | {_LEVELS: each[each[:, 0] == _LEVELS, 1].tolist()} for each in columns]
+    columns: list[_Fields] = []
+    # The first item is the chunk itself.
+    for path, value in chunk[1:].tolist():
+        if path == _COLUMN:
+            columns.append({_LEVELS: []})
+        elif path == _LEVELS:
+            columns[-1][path].append(value)
+        else:
+            columns[-1][path] = value
+    return columns
 
 
 def _memory(stream: BinaryIO, column: _Fields) -> tuple[int, int, float]:

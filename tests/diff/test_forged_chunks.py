@@ -1,4 +1,4 @@
-"""Two snapshots with the same chunks are read together, and what is told is the same as of any two sides."""
+"""Snapshots with the same chunks: what differs is told however the files were written, and forged rows are an error."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from snapseed.diff.compare import DiffRequest, EntityDiff, compare
-from snapseed.diff.same_bytes import rows_of_both
 from snapseed.diff.sides import SnapshotSide
-from snapseed.diff.tables import KeyRange, SnapshotTable
 from snapseed.errors import SnapshotError
 from snapseed.snapshot.store import opened_at
 from snapseed.snapshot.store_folder import Folder
@@ -94,7 +92,7 @@ CASES: dict[str, tuple[list[Row], Mapping[int, Row], Mapping[str, Any]]] = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_what_differs_is_told_with_both_values(name: str, tmp_path: Path) -> None:
-    """Whatever the columns that have the same bytes, and also where none has."""
+    """Whether columns have the same bytes in both files or not, and in how many batches a chunk comes."""
     rows, changes, options = CASES[name]
     after = changed(rows, changes)
     found = found_in(side(tmp_path, "left", rows), side(tmp_path, "right", after, **options))
@@ -106,19 +104,6 @@ def test_what_differs_is_told_with_both_values(name: str, tmp_path: Path) -> Non
     for row in found.changed:
         here, there = before_by_key[int(str(row.key))], after_by_key[int(str(row.key))]
         assert set(row.columns) == {column for column in TYPES if here[column] != there[column]}
-
-
-@pytest.mark.parametrize(("compression", "expected"), [("zstd", 1), ("snappy", 100)])
-def test_only_rows_that_differ_come_from_columns_of_the_same_bytes(
-    compression: str, expected: int, tmp_path: Path
-) -> None:
-    """All rows come where no bytes are the same."""
-    rows = [row_of(number) for number in range(100)]
-    after = changed(rows, {7: {"number": -1}})
-    sides = side(tmp_path, "left", rows), side(tmp_path, "right", after, compression=compression)
-    left, right = (SnapshotTable(*each.entities["things"]) for each in sides)
-    with rows_of_both(left, right, [KeyRange()], list(left.columns.values()), left.key) as streams:
-        assert [[len(batch.hashes) for batch in stream] for stream in streams] == [[expected]] * 2
 
 
 ROWS = [row_of(number) for number in range(100)]
@@ -149,7 +134,7 @@ ALTERED = {
 
 @pytest.mark.parametrize("name", ALTERED)
 def test_rows_that_are_not_those_of_the_manifest_are_an_error(name: str, tmp_path: Path) -> None:
-    """On either side, also in what is decoded only once."""
+    """On either side, also where both sides have the same bytes."""
     left, left_told, right, right_told = ALTERED[name]
     with pytest.raises(SnapshotError, match="not what its manifest says"):
         found_in(side(tmp_path, "left", left, left_told), side(tmp_path, "right", right, right_told))
