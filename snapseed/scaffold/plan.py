@@ -18,7 +18,7 @@ from snapseed.scaffold.arrange.sizes import MOST_PER_PARENT, children_per_parent
 from snapseed.scaffold.conditions import conditions_of
 from snapseed.scaffold.decide import Answer, Columns, decide, rehearsed
 from snapseed.scaffold.decide.columns import Proposal, propose, share_of_nulls
-from snapseed.scaffold.decide.sources import ImpossibleError, most_per_parent, sources_of
+from snapseed.scaffold.decide.sources import ImpossibleError, MisplacedError, most_per_parent, sources_of
 from snapseed.scaffold.decide.trial import CandidateRows
 from snapseed.scaffold.draws import DRAWN, NUMBER, quoted
 from snapseed.scaffold.draws_by_statistics import coupled, joint_draws, weights_of
@@ -142,7 +142,7 @@ def plan_project(
             for oid, table in by_oid.items()
             if not guessed and table.foreign_keys and oid in lost - excluded.keys()
             if oid in impossible or lost.isdisjoint(key.target for key in table.foreign_keys)
-            if oid not in impossible or impossible[oid].misplaced
+            if oid not in impossible or isinstance(impossible[oid], MisplacedError)
             for width in range(min(2, table.widest_parent))[::-1]
         )
         for table, _ in zip(others, tries, strict=False):
@@ -152,7 +152,7 @@ def plan_project(
                 by_oid = tried
                 break
         else:
-            excluded |= {oid: why.reason for oid, why in impossible.items() if oid not in guessed}
+            excluded |= {oid: str(why) for oid, why in impossible.items() if oid not in guessed}
             if not impossible:
                 left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
                 return ProjectPlan(tuple(_without_circles(entities)), left_out, now, largest_root(arrangement))
@@ -208,7 +208,7 @@ def _entities(
         for other, column in sorted(entity.used):
             if other in columns_of and column not in columns_of[other]:
                 why = f"it needs the column {column} of {other}, which snapseed cannot generate"
-                impossible[oid] = ImpossibleError(why, misplaced=True)
+                impossible[oid] = MisplacedError(why)
     return arrangement, list(entities.values()), impossible
 
 

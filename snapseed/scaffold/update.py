@@ -50,8 +50,8 @@ def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Ta
         place, table = places.get(entity.name, ""), own.get(entity.name)
         text, told = modules.get(place, ""), f"{folder.name}/{place or entity.name}"
         if table is None:
-            imports = re.compile(rf"^ *from \.{place.removesuffix('.py')} import ", re.MULTILINE)
-            users = [f"{folder.name}/{other}" for other, found in modules.items() if imports.search(found)]
+            line = f"from .{place.removesuffix('.py')} import "
+            users = [f"{folder.name}/{other}" for other, found in modules.items() if line in found]
             also = f", once these no longer import it: {', '.join(users)}" * bool(users)
             gone.append(f"gone from the database, to delete by hand: {told}{also}")
             continue
@@ -130,19 +130,15 @@ def _changed_types(entity: Entity, table: Table) -> list[str]:
 def _labels(text: str, place: str, columns: Iterable[ColumnFacts]) -> tuple[list[str], list[str]]:
     """What to say about labels that code draws and an enum has no longer, and about those that it does not draw."""
     gone, missing = [], []
-    for column in columns:
-        drawn = _drawn(text, column.name) if column.kind == "e" else set()
+    for column in (column for column in columns if column.kind == "e"):
+        # Texts in a list or a mapping that comes after the column's name.
+        lists = re.findall(rf"{re.escape(quoted(column.name))}[,:]\s*[\[{{]([^\]}}]*)", text)
+        drawn = {found for options in lists for found in re.findall(r'"([^"]*)"', options)}
         if lost := sorted(drawn - {*column.labels}):
             gone.append(f"gone from {column.type}, to replace by hand in {place}: {', '.join(lost)}")
         if new := [label for label in column.labels if drawn and label not in drawn]:
             missing.append(f"labels that {place} does not draw for {column.name}: {', '.join(new)}")
     return gone, missing
-
-
-def _drawn(text: str, name: str) -> set[str]:
-    """The texts that code draws for a column: in a list or a mapping that comes after the column's name."""
-    lists = re.findall(rf"{re.escape(quoted(name))}[,:]\s*[\[{{]([^\]}}]*)", text)
-    return {found for options in lists for found in re.findall(r'"([^"]*)"', options)}
 
 
 def _with_columns(text: str, plan: EntityPlan, names: Sequence[str]) -> str | None:

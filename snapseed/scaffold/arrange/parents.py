@@ -19,7 +19,7 @@ _LETTERS = re.compile("[a-z]{1,3}_")
 # Names of keys that say nothing about their tables.
 _PLAIN = {"id", "key", "code", "name", "uuid"}
 # Points for a foreign key as the one to the parent.
-_NOT_BY_KEY, _BY_SEVERAL, _ONE_EACH, _JOIN, _IN_KEY, _BETWEEN = 80, 80, 60, 40, 30, 25
+_NOT_BY_KEY, _BY_SEVERAL, _ONE_EACH, _IN_KEY, _BETWEEN = 80, 80, 60, 30, 25
 _REQUIRED, _CASCADES, _NAMED_LIKE, _TO_PEOPLE = 20, 15, 12, 6
 
 
@@ -134,8 +134,6 @@ def _score(table: Table, key: ForeignKey, target: Table) -> int:
     # Rows can be chosen by their key only; any other of their columns has to be that of the parent.
     points += 0 if key.target_columns == target.primary_key and len(key.columns) == 1 else _NOT_BY_KEY
     points += _BY_SEVERAL if len(key.columns) > 1 else 0
-    # A table that joins others has to stay a child, so that its pairs can differ.
-    points += _JOIN if any(len(index) > 1 and set(index) <= target.foreign_columns for index in target.unique) else 0
     points += _IN_KEY if any(set(key.columns) <= set(index) for index in table.unique) else 0
     # If a table refers to a rental and to its customer, the rental is the parent: it leads to the customer.
     others = {other.target for other in table.foreign_keys if other.target != key.target}

@@ -54,7 +54,10 @@ def arrange(
                 why = f"snapseed found no way to make its key ({own}) unique" if own else _NO_KEY
                 excluded = {**excluded, oid: why}
                 break
-            name = _entity_name(present[oid], {place.name for place in draft.places.values()})
+            table, taken = present[oid], {place.name for place in draft.places.values()}
+            name = identifier(table.name, taken)
+            if not table.is_visible and name != identifier(table.name):
+                name = identifier(f"{table.schema}_{table.name}", taken)
             draft = replace(draft, places={**draft.places, oid: Place(name, key, parents.get(oid), one_each)})
         else:
             # Root entities that others choose from, and whose keys `rows.reference()` cannot give, have the key that
@@ -73,13 +76,6 @@ def arrange(
             unfit = {key.target for key in asked if not other.is_referable(key)}
             keys = {**keys, **{oid: keyed[oid].key for oid in more - unfit}}
             needed |= more & unfit
-
-
-def _entity_name(table: Table, taken: Collection[str]) -> str:
-    """The name of the table. Away from the search path it includes the schema, unless it is the only one like it."""
-    name = identifier(table.name, taken)
-    is_plain = table.is_visible or name == identifier(table.name)
-    return name if is_plain else identifier(f"{table.schema}_{table.name}", taken)
 
 
 def _with_dependents(tables: Mapping[int, Table], excluded: Mapping[int, str]) -> dict[int, str]:

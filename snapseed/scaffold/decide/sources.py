@@ -15,16 +15,10 @@ from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.types import Family
 
 # Which columns are made unique first.
-_UNIQUE_FIRST = {
-    Family.TEXT: 0,
-    Family.UUID: 1,
-    **dict.fromkeys([Family.BIGINT, Family.INTEGER], 2),
-    **dict.fromkeys([Family.TIMESTAMPTZ, Family.TIMESTAMP], 3),
-    **dict.fromkeys([Family.CHARACTER, Family.DATE], 4),
-    Family.SMALLINT: 5,
-    **dict.fromkeys([Family.NUMERIC, Family.DOUBLE, Family.REAL], 6),
-    Family.BYTEA: 7,
-}
+_UNIQUE_FIRST = (
+    *(Family.TEXT, Family.UUID, Family.BIGINT, Family.INTEGER, Family.TIMESTAMPTZ, Family.TIMESTAMP, Family.CHARACTER),
+    *(Family.DATE, Family.SMALLINT, Family.NUMERIC, Family.DOUBLE, Family.REAL, Family.BYTEA),
+)
 # Columns with fewer different values are made unique last; with too few not at all, unless a lookup has no more rows.
 _SHORT, _TOO_FEW = 10**6 - 1, 99
 # Keys with room for fewer are short: few rows for each parent leave room for some root rows, otherwise for many.
@@ -32,12 +26,11 @@ _ROOMY, _MOST_SMALL, _ROOTS, _MANY_ROOTS = 10**8 - 1, 6, 100, 10_000
 
 
 class ImpossibleError(Exception):
-    """No rows can be made for a table, so it is left out; a `misplaced` one perhaps has some with another parent."""
+    """No rows can be made for a table, so it is left out."""
 
-    def __init__(self, reason: str, *, misplaced: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.misplaced = misplaced
+
+class MisplacedError(ImpossibleError):
+    """No rows can be made for a table, but perhaps with another parent, or with none."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +77,7 @@ def sources_of(arrangement: Arrangement, oid: int) -> Sources:
         why = f"snapseed found no way to make ({', '.join(index)}) unique"
         name = next((name for name in reversed(index) if name in nullable), None)
         if name is None:
-            raise ImpossibleError(why, misplaced=True)
+            raise MisplacedError(why)
         null[name] = f"NULL, because {why}"
     return Sources(
         table=table,
@@ -124,8 +117,7 @@ def most_per_parent(sources: Sources, stride: int, usual: int) -> int:
         return int(min(most, max(1, room // _MANY_ROOTS // stride)))
     if stride * _ROOTS > room and not sources.table.rows:
         kind = short_type(sources.table.column(name).type)
-        why = f"its key, a {kind}, has no room for all its rows"
-        raise ImpossibleError(why, misplaced=True)
+        raise MisplacedError(f"its key, a {kind}, has no room for all its rows")
     return int(min(most if sources.table.rows else min(most, _MOST_SMALL), max(1, room // _ROOTS // stride)))
 
 
@@ -194,8 +186,7 @@ def _foreign(references: References, nullable: frozenset[str]) -> tuple[dict[For
             continue
         empty = [name for name in fresh if name in nullable]
         if not empty:
-            why = f"no row is known that its foreign key ({', '.join(key.columns)}) can refer to"
-            raise ImpossibleError(why, misplaced=True)
+            raise MisplacedError(f"no row is known that its foreign key ({', '.join(key.columns)}) can refer to")
         null |= dict.fromkeys(empty, "NULL, because no row is known that it can refer to")
     return chosen, null
 
@@ -292,7 +283,7 @@ class _Uniqueness:
         ):
             return None
         is_short = conditions.room[name] < _SHORT
-        return _UNIQUE_FIRST.get(kind.family, len(_UNIQUE_FIRST)) + is_short * len(Family)
+        return (*_UNIQUE_FIRST, kind.family).index(kind.family) + is_short * len(Family)
 
     def _positioned(self, own: Sequence[str], *, in_key: bool = False) -> _Uniqueness | None:
         """Numbers count the rows of a parent, labels take turns; no parent has more rows than there are of these."""
