@@ -20,7 +20,7 @@ _WIDTH = 100
 _IMPORT_WIDTH = 88  # Tools that sort imports break those that are longer, unless they are told otherwise
 STANDARD = {"datetime": ("UTC", "date", "datetime", "timedelta"), "decimal": ("Decimal",)}
 # What code may need from elsewhere, apart from other entities.
-_OURS = ("Rows", "as_decimals", "counted", "entity", "exactly", "fan_out", "scale", "spread")
+_OURS = ("Rows", "as_decimals", "entity", "exactly", "fan_out", "scale", "spread")
 SOURCES = {**STANDARD, "snapseed": _OURS, ".words": tuple(WORDS)}
 _COUNTED = {"1": "One row", "2": "Two rows"}
 

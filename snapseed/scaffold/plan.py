@@ -200,8 +200,6 @@ def _entities(
         entity = _entity(proposal, columns, None if parent is None else entities[parent].name, names)
         among = entity.among and alias_of(entity.among, entity.parameters)
         per_parent = None if most is None else fan_out_of([min(count, most) for count in counts or [most]], among)
-        if most is not None and (only := proposal.sources.only):
-            per_parent = f"counted({only} * {most}, {most})" if most > 1 else f"counted({only}, 1)"
         entities[oid] = replace(entity, per_parent=per_parent, rows=rows_of(arrangement, oid, largest))
     columns_of = {entity.name: entity.columns for entity in entities.values()}
     for oid, entity in entities.items():

@@ -43,7 +43,7 @@ def _only(tables: Iterable[Table], names_of: Callable[[Table], set[str]]) -> dic
 def _by_name(table: Table) -> set[str]:
     """What a column is called that refers to a table by its name: `user_id`."""
     (key,), name = table.primary_key, words_of(table.name)
-    return {f"{singular(name)}_{words_of(key)}", f"{name}_{words_of(key)}"}
+    return {f"{singular(name)}_{words_of(key)}", f"{name}_{words_of(key)}"} if name else set()
 
 
 def _by_key(table: Table) -> set[str]:

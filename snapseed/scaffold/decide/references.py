@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from snapseed.scaffold.arrange import Arrangement, Place
 from snapseed.scaffold.arrange.sizes import latest_of
 from snapseed.scaffold.conditions import Conditions, Rule, order_of
-from snapseed.scaffold.draws import literal, quoted
+from snapseed.scaffold.draws import quoted
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.scaffold.statistics import shares_of_keys
 
@@ -20,8 +20,7 @@ class KeySource:
     In an expression, `{own:NAME}` stands for a column of the row, `{rows:NAME}` for the rows of an entity that the
     function receives, and `{entity:NAME}` for the entity itself. `is_fixed`: it is the one possible source, even if
     another key has filled a column differently. `statement` is a variable that the expressions use, and its code.
-    Each parent has at most `at_most` rows, and no more than there are of the entity `among`; `only` those have any that
-    meet this polars expression.
+    Each parent has at most `at_most` rows, and no more than there are of the entity `among`.
     """
 
     codes: Mapping[str, str] = field(default_factory=dict)
@@ -31,7 +30,6 @@ class KeySource:
     statement: tuple[str, str] | None = None
     among: str | None = None
     at_most: int | None = None
-    only: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,23 +66,14 @@ class References:
             return KeySource()
         if target == self.oid:
             return self._to_itself(key)
-        # Checks of these columns ask for some of the values that the other table's columns have.
-        listed = arrangement.conditions[target].listed
-        kinds = {
-            referred: [value for value in listed[referred] if value in allowed]
-            for name, referred in key.pairs
-            if (allowed := self.conditions.limits[name].allowed) and {*(listed[referred] or [None])} - {*allowed}
-        }
-        if kinds and (key != parent or not all(kinds.values())):
+        # Checks of these columns must let through all that the other table's columns have.
+        pairs = [(self.conditions.limits[name], arrangement.conditions[target].listed[one]) for name, one in key.pairs]
+        if any(limits.allowed and {*(listed or [None])} - {*limits.allowed} for limits, listed in pairs):
             return KeySource()
         if target in arrangement.ancestors(self.oid):
             if key != parent and parent is not None and target == parent.target and arrangement.is_referable(key):
                 return self._another(key)
-            wanted = [
-                f"pl.col({quoted(name)}).is_in([{', '.join(map(literal, some))}])" for name, some in kinds.items()
-            ]
-            only = " & ".join(wanted) or None
-            return KeySource(self._of_row(key, self._rows(target)), is_fixed=key == parent, only=only)
+            return KeySource(self._of_row(key, self._rows(target)), is_fixed=key == parent)
         return self._of_others(key, is_unique=self.table.are_unique(key.columns))
 
     def is_implied(self, key: ForeignKey, origins: Mapping[str, tuple[int, str]]) -> bool:

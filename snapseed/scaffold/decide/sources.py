@@ -54,7 +54,6 @@ class Sources:
     by_position: Mapping[str, tuple[str, ...]]
     most_per_parent: int | None
     among: str | None
-    only: str | None
     nullable: frozenset[str]
     met: frozenset[Rule] = frozenset()
     ascending: frozenset[str] = frozenset()
@@ -96,7 +95,6 @@ def sources_of(arrangement: Arrangement, oid: int) -> Sources:
         by_position=unique.by_position,
         most_per_parent=unique.most_per_parent,
         among=next((source.among for source in chosen.values() if source.among), None),
-        only=next((source.only for source in chosen.values() if source.only), None),
         nullable=nullable,
         met=frozenset(filter(references.met, conditions.rules)),
         ascending=frozenset(
