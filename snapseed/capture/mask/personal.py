@@ -125,11 +125,9 @@ def looks_personal(table: str, names: Iterable[str], base: str, *, is_enum: bool
 
 
 def may_be_personal(table: str, names: Collection[str], base: str, *, is_enum: bool = False) -> bool:
-    """Whether a column looks personal, or has a name of a person's role or of a secret: of doubtful ones, yes.
-
-    Texts whose names have other letters than a to z are doubtful: no list knows the words of all languages.
-    """
+    """Whether a column looks personal, or has a name of a person's role or of a secret: of doubtful ones, yes."""
     has_texts = _may_have_texts(base, is_enum=is_enum)
+    # No list knows the words of all languages.
     is_foreign = has_texts and not all(folded(name).isascii() for name in names)
     if is_foreign or looks_personal(table, names, base, is_enum=is_enum) is not None:
         return True
