@@ -88,7 +88,7 @@ class EntityDiff:
     """How the rows of an entity differ: those that only the left has are removed, those of the right are added.
 
     `columns` counts the changed rows in which a column differs. The limit that was asked for cuts the lists, not the
-    counts.
+    counts. `key` names the columns of the key.
     """
 
     entity: str
@@ -99,6 +99,7 @@ class EntityDiff:
     removed: tuple[SampleRow, ...] = ()
     added: tuple[SampleRow, ...] = ()
     changed: tuple[ChangedRow, ...] = ()
+    key: tuple[str, ...] = ()
 
     @property
     def agrees(self) -> bool:
@@ -229,7 +230,8 @@ def _compare(pair: Pair, request: DiffRequest) -> EntityDiff:
         return _compare(pair.with_texts(exc), request)
     counts = removed_count, added_count, changed_count
     in_order = {column.name: columns[column.name] for column in pair.columns if columns[column.name]}
-    return EntityDiff(pair.entity, *counts, in_order, tuple(removed), tuple(added), tuple(changed))
+    rows = tuple(removed), tuple(added), tuple(changed)
+    return EntityDiff(pair.entity, *counts, in_order, *rows, tuple(column.name for column in pair.key))
 
 
 def differing_columns(found: Difference, columns: Sequence[Column], tolerance: float) -> dict[str, Bools]:

@@ -138,9 +138,9 @@ class Entity:
     def scale_needed(self, roots: UInt64s) -> Int64s:
         """The smallest scale at which each of these rows of this root entity exists."""
         if self.is_fixed:
-            return np.zeros(len(roots), dtype=np.int64)
+            return np.ones(len(roots), dtype=np.int64)
         needed = -_product(-(roots.astype(np.int64) + 1), 1 / self.root_rows.fraction)
-        return np.where(roots == 0, 0, needed)
+        return np.where(roots == 0, 1, needed)
 
     def earlier_rows(self, other: Entity, roots: UInt64s) -> Int64s:
         """For each row of `other` with these root rows: how many rows of this root entity exist whenever it does.

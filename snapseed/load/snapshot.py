@@ -205,7 +205,7 @@ def _analyze(session: Session, target: Target, plan: LoadPlan, environment: Envi
         with session.transaction():
             locks.set_limits(session, environment)
             with role_search_path(session):
-                # Autovacuum begins at the same time. To wait until it is cancelled takes a second for each table.
+                # Autovacuum begins at the same time. To wait until it is canceled takes a second for each table.
                 session.execute(sql.SQL("ANALYZE (SKIP_LOCKED) " + what).format(name.identifier()))
             if session.info.server_version >= _FLUSHES:
                 # Publish the counts that `--if-changed` compares now, not some time after this session ends.

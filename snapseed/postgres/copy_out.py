@@ -52,7 +52,7 @@ def copied_out(
 ) -> closing[Generator[pa.RecordBatch]]:
     """Columns of `source`, in batches. `source` is what follows FROM: a table or subquery, conditions, an order.
 
-    Use it in a `with` block. When the block is left early, the COPY is cancelled: its transaction has failed, but the
+    Use it in a `with` block. When the block is left early, the COPY is canceled: its transaction has failed, but the
     connection can be used again. Until then, nothing else may use the connection.
 
     Iterating raises the driver's errors, `SnapshotError` for a value that a snapshot cannot hold, and `ServerError` if

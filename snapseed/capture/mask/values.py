@@ -212,7 +212,7 @@ def _changed_whole(bound: BoundRule, numbers: Int64s, unit: Float64s | float = 1
     """Whole numbers, changed. `unit` is how many of them are one; `most` is the largest, of integers their type's."""
     if bound.rule.bucket is not None:
         width = np.rint(bound.rule.bucket * np.asarray(unit)).clip(1, 2.0**62).astype(np.int64)
-        return numbers - np.fmod(numbers, width)  # towards zero, so that it fits the type
+        return numbers - np.fmod(numbers, width)  # toward zero, so that it fits the type
     if bound.rule.noise is None:
         return bound.key.numbers(numbers)
     sign = numbers >> 63

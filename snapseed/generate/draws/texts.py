@@ -103,7 +103,7 @@ def json_array(texts: pl.Series) -> pl.Series:
     return texts.to_frame("texts").select(joined).to_series()
 
 
-class json_raw:  # noqa: N801 - reads as a function, like its neighbours
+class json_raw:  # noqa: N801 - reads as a function, like its neighbors
     """Marks a series whose texts are already JSON, to be a value of `json_object`."""
 
     def __init__(self, texts: pl.Series) -> None:
