@@ -98,13 +98,12 @@ def _of_places(table: Table, draws: Mapping[str, Draw], names: Collection[str]) 
         code = ", ".join(f"{quoted(name)}: [{', '.join(map(literal, values))}]" for name, values in given.items())
         local = words_of(draw), f'rows.sample({quoted(draw)}, pl.DataFrame({{{code}}}), weights="weight")'
         for name, words in lists.items() if rows else ():
-            is_known = words != "CITIES" and name in table.statistics
-            known = table.statistics[name].texts if is_known else {}
-            shown = [f"{share:.0%} {text}" for text, share in known.items()]
+            known = table.statistics[name].texts if words != "CITIES" and name in table.statistics else {}
+            shown = [f"{share:.0%} {text}" for text, share in known.items() if text in columns[name]]
             shape = ", ".join(shown[:_SHOWN]) + ", …" * (len(shown) > _SHOWN)
             code = f"{{local}}[{quoted(name)}]"
             found[name] = replace(
-                draws[name], code=code, local=local, examples=columns[name], shape=shape, copies=bool(known)
+                draws[name], code=code, local=local, examples=columns[name], shape=shape, copies=bool(shown)
             )
     return found
 
@@ -120,6 +119,7 @@ def _places(table: Table, lists: Mapping[str, str]) -> Iterator[tuple[float, dic
     if states and not country:
         # Codes mean the states of one country.
         countries = {max(PLACES, key=lambda name: len(_inside(name, states))): 1.0}
+    states = {text: share for text, share in states.items() if any(_inside(name, [text]) for name in countries)}
     is_optional = known[state].null_share > 0 and not table.column(state).not_null
     unknown: dict[str, str | None] = {state: None} if states and is_optional else {}
     for text, share in countries.items():
