@@ -190,7 +190,7 @@ class _Progress:
         self._done: dict[str, tuple[int, int]] = {}
 
     def add(self, table: SourceTable, rows: int, size: int, *, ended: bool = False) -> None:
-        """Tell that so many more rows of a table have come, of so many bytes, or that a piece of it has `ended`."""
+        """Tell that this many more rows of a table have come, of this many bytes, or that a piece of it has `ended`."""
         with self._lock:
             before = self._done.get(table.entity, (0, 0))
             done, size = self._done[table.entity] = before[0] + rows, before[1] + size

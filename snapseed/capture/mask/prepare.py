@@ -150,7 +150,7 @@ def _require_secret(secret: str) -> None:
 def _bound(
     connection: Connection, facts: Facts, rules: Mapping[Place, MaskRule], project: Project, secret: str
 ) -> tuple[dict[TableName, dict[str, BoundRule]], list[str]]:
-    """The rules of each table with their keys, except `keep`. Also, in words, what is wrong with them."""
+    """The rules of each table with their keys, except `keep`. Also what is wrong with them, in words."""
     rooms = _rooms(facts, rules)
 
     def of(rule: MaskRule, column: MaskableColumn | None = None) -> BoundRule:
