@@ -30,8 +30,7 @@ from snapseed.snapshot.manifest import IDENTIFIER, is_identifier
 
 Refusal = Callable[[CandidateRows], str | None]
 _TITLE_LENGTH = 80
-# So many tables in all are planned again to find other parents for some of them.
-_MOST_PLANNED = 3_000
+_MOST_PLANNED = 3_000  # So many tables in all are planned again, to find other parents for some of them
 _OWN = re.compile(r"\{own:([^}]*)\}")
 _ROWS = re.compile(r"\{rows:([^}]*)\}")
 _ENTITY = re.compile(r"\{entity:([^}]*)\}")

@@ -141,8 +141,8 @@ class Table:
 
 def read_schema(connection: Connection, *, with_statistics: bool = True) -> tuple[Table, ...]:
     """All tables in the schemas that this role may use: no views, no partitions, no tables of extensions."""
-    path = search_schemas(connection)
-    found = read_rows(connection, query("tables", _QUERIES), path=path, personal=PERSONAL_VALUES)
+    given = {"path": search_schemas(connection), "personal": PERSONAL_VALUES}
+    found = read_rows(connection, query("tables", _QUERIES), **given)
     names = [TableName(row["schema"], row["name"]) for row in found]
     facts = {table.oid: table for table in read_tables(connection, names).values()}
     details: dict[int, dict[str, list[dict[str, Any]]]] = {oid: {name: [] for name in _DETAILS} for oid in facts}

@@ -42,9 +42,9 @@ def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Ta
         if str(table) in plan.left_out and table not in own.values() and not kept_by(table.schema, table.name)
     ]
     gone: list[str] = []
-    paths = {entity.name: Path(entity.function.__code__.co_filename) for entity in entities}
+    paths = [(entity.name, Path(entity.function.__code__.co_filename)) for entity in entities]
     # A decorator of another package hides the module.
-    places = {name: path.relative_to(folder).as_posix() for name, path in paths.items() if path.is_relative_to(folder)}
+    places = {name: path.relative_to(folder).as_posix() for name, path in paths if path.is_relative_to(folder)}
     modules = {place: (folder / place).read_text(encoding="utf-8") for place in places.values()}
     for entity in entities:
         place, table = places.get(entity.name, ""), own.get(entity.name)
@@ -86,9 +86,8 @@ def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Ta
         lists = re.findall(r"^(\w+) (= \[\n(?: .*\n)+\]\n)", texts["words.py"], re.MULTILINE)
         if missing := [f"{name} {listed}" for name, listed in lists if name not in _names([old])]:
             files["words.py"] = old + "".join(missing) if old else texts["words.py"]
-    # git shows nothing of files that it does not know.
-    read = "git add --intent-to-add . && git diff   # read what was added"
-    then = [*[read] * bool(files), "snapseed generate", "snapseed load"]
+    # Without -N, git shows nothing of new files.
+    then = [*["git add -N . && git diff   # read what was added"] * bool(files), "snapseed generate", "snapseed load"]
     return Scaffold(
         heading="" if files or gone or remarks else "nothing to do: the project has what the database has",
         files=files,

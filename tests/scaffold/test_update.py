@@ -64,7 +64,7 @@ def test_a_migration_is_followed(project: Sandbox, connection: Connection, datab
         "gone from plan, to replace by hand in generators/customers.py: pro",
         f"gone from the database, to delete by hand: generators/gone.py, {others}",
     ]
-    assert "git add --intent-to-add" in told  # Without it, git diff shows no new module.
+    assert "git add -N" in told  # Without it, git diff shows no new module.
     after = path.read_text().splitlines()
     assert [line for line in after if line in before] == before
     assert {'        "city": "text",', '        "born": "date",'} < {*after}

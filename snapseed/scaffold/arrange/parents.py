@@ -107,19 +107,15 @@ def parents_of(
                 target = key.target
                 while target in parents and target not in own and shares_key(tables[target], parents[target]):
                     target = parents[target].target
-                if target in parents and target not in own and not _joins(tables[target]):
-                    parent = parents[target]
-                    needs_it = parent.is_required and len(parent.columns) > 1
+                whole = tables[target].primary_key if target in parents else ()
+                joins = len(whole) > 1 and tables[target].foreign_columns.issuperset(whole)
+                if target in parents and target not in own and not joins:
+                    needs_it = parents[target].is_required and len(parents[target].columns) > 1
                     if key.is_required or not (needs_it or oid in ancestors_of(parents, target)):
                         freed.add(target)
         if not freed:
             return parents
         parents = {oid: key for oid, key in parents.items() if oid not in freed}
-
-
-def _joins(table: Table) -> bool:
-    """Whether the rows of a table are told apart only by the rows of several others."""
-    return len(table.primary_key) > 1 and table.foreign_columns.issuperset(table.primary_key)
 
 
 def shares_key(table: Table, parent: ForeignKey) -> bool:

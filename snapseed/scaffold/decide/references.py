@@ -108,10 +108,7 @@ class References:
         return KeySource({name: code}, among=target.name)
 
     def met(self, rule: Rule) -> bool:
-        """Whether a rule by which a reference differs from another, or from the key, holds as it is to an earlier row.
-
-        The first row of all refers to none, if it may.
-        """
+        """Whether a rule holds because a reference is to an earlier row, or to none: earlier than the key or another."""
         parent, order = self.place.parent, order_of(rule)
         if order is None:
             return False
@@ -214,9 +211,8 @@ class References:
         is_unique = self.table.are_unique(key.columns)
         if self.arrangement.is_referable(key) and not is_unique:
             code = f"rows.reference({quoted(key.columns[0])}, {self.place.name})"
-            if key.is_required or not all(
-                self.met(rule) for rule in self.conditions.rules if key.columns[0] in rule.columns
-            ):
+            rules = [rule for rule in self.conditions.rules if key.columns[0] in rule.columns]
+            if key.is_required or not all(map(self.met, rules)):
                 code += f".fill_null({{own:{key.target_columns[0]}}})"
             return KeySource({key.columns[0]: code}, is_fixed=True, may_be_null=True)
         if key.is_required:
