@@ -108,7 +108,7 @@ class References:
         return KeySource({name: code}, among=target.name)
 
     def met(self, rule: Rule) -> bool:
-        """Whether a rule holds because a reference is to an earlier row, or to none: earlier than the key or another."""
+        """Whether a rule holds because a reference is to an earlier row, if any: earlier than the key, or another."""
         parent, order = self.place.parent, order_of(rule)
         if order is None:
             return False
