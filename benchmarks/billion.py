@@ -34,7 +34,7 @@ from snapseed.cluster.executor import ClusterExecutor
 from snapseed.config import Project, Store
 from snapseed.events import Advanced
 from snapseed.generate.code import packed
-from snapseed.generate.gathering import MOST_FILES
+from snapseed.generate.output import MOST_FILES
 from snapseed.generate.part import PartResult, PartTask
 from snapseed.generate.request import Request, Tasks
 from snapseed.generate.snapshot import make_manifest

@@ -23,7 +23,6 @@ from snapseed.config import Project, Store
 from snapseed.config.store import read_store
 from snapseed.events import Event, Listener, PhaseEnded, ignore
 from snapseed.generate.parallel import available_cores
-from snapseed.load.plan.parallel import key_of
 from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
 from snapseed.snapshot.store import Snapshot
@@ -131,7 +130,7 @@ def _partitioned(workspace: Workspace, snapshot: Snapshot, count: int) -> str:
     root = project_of(snapshot).schema
     assert root is not None
     columns = root.read_text().partition("(")[2].rpartition(")")[0]
-    keys = [str(key_of(chunk.first_key)) for chunk in snapshot.manifest.entities[0].chunks]
+    keys = [str(chunk.first_key) for chunk in snapshot.manifest.entities[0].chunks]
     # The number of the root row is at the beginning of a key.
     last = int(keys[-1].replace("-", "")[:12], 16)
     numbers = [f"{last * part // count:012x}" for part in range(1, count)]

@@ -43,12 +43,11 @@ def measure_diff(workspace: Workspace) -> Findings:
     with psycopg.connect(old.database, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE ten_columns")
     captured = [_captured(project, environment) for environment in (old, new)]
+    folders = [str(open_snapshot(each.snapshots, each.snapshot).place) for each in captured]
     databases = [database_side(project, environment) for environment in (old, new)]
-    snapshots = [snapshot_side(environment) for environment in captured]
 
-    def diff(left: int, right: int) -> None:
-        sides: list[Side] = [*databases, *snapshots]
-        _require_ten(compare(sides[left], sides[right]))
+    def diff(left: Side, right: Side) -> None:
+        _require_ten(compare(left, right))
 
     def repair() -> float:
         with psycopg.connect(old.database, autocommit=True) as connection:
@@ -59,15 +58,15 @@ def measure_diff(workspace: Workspace) -> Findings:
         workspace.rounds,
         lambda: seconds(lambda: verify_snapshot(project, new)),
         lambda: seconds(lambda: [verify_snapshot(project, environment) for environment in (old, new)]),
-        lambda: seconds(partial(diff, 2, 1)),
-        lambda: seconds(partial(diff, 0, 1)),
-        lambda: seconds(partial(diff, 2, 3)),
-        lambda: seconds(lambda: _by_polars(*captured)),
+        lambda: seconds(partial(diff, snapshot_side(captured[0]), databases[1])),
+        lambda: seconds(partial(diff, *databases)),
+        lambda: seconds(lambda: diff(*map(snapshot_side, captured))),
+        lambda: seconds(partial(_by_polars, *folders)),
     )
     # Reladiff takes ten seconds, and the ratio is far from its target.
     beside, peer = spreads_in_turns(
         min(workspace.rounds, 2),
-        lambda: seconds(partial(diff, 0, 1)),
+        lambda: seconds(partial(diff, *databases)),
         lambda: seconds(lambda: _by_reladiff(old, new)),
     )
     repaired, loaded = spreads_in_turns(
@@ -120,9 +119,7 @@ def _by_reladiff(old: Environment, new: Environment) -> None:
         table.database.close()
 
 
-def _by_polars(old: Environment, new: Environment) -> None:
-    frames = [
-        pl.scan_parquet(f"{open_snapshot(each.snapshots, each.snapshot).place}/**/*.parquet") for each in (old, new)
-    ]
+def _by_polars(old: str, new: str) -> None:
+    frames = [pl.scan_parquet(f"{folder}/**/*.parquet") for folder in (old, new)]
     found = frames[1].join(frames[0], on=["id", *_COLUMNS], how="anti", nulls_equal=True).collect()
     assert len(found) == _CHANGED

@@ -18,7 +18,7 @@ from snapseed.generate.request import Request
 from snapseed.generate.snapshot import generate_snapshot
 from snapseed.postgres.connect import Connection, Target, connected
 from snapseed.servers import EmbeddedPostgres
-from snapseed.snapshot.store import Snapshot, has_snapshot, open_snapshot
+from snapseed.snapshot.store import Snapshot, existing_snapshot, open_snapshot
 from snapseed.snapshot.writing import CHUNK_ROWS
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
@@ -78,7 +78,7 @@ class Workspace:
 
 def ensure_snapshot(project: Project, name: str, scale: int, *only: str, chunk_rows: int = CHUNK_ROWS) -> Snapshot:
     """Open the snapshot `name`, and generate it first if it does not exist."""
-    if not has_snapshot(project.snapshots, name):
+    if existing_snapshot(project.snapshots, name) is None:
         request = Request(name, project.seed, scale, only, chunk_rows=chunk_rows)
         generate_snapshot(project, request, jobs=available_cores())
     return open_snapshot(project.snapshots, name)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from psycopg import sql
 
 from snapseed.errors import ConfigurationError
+from snapseed.postgres import listed
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.facts import ColumnFacts, TableFacts
 from snapseed.postgres.fit import Problem
@@ -77,16 +78,11 @@ def _dimensions(
     statement = sql.SQL(
         "(SELECT array_to_string(ARRAY[{}]::int[], ' ', 'x') FROM (SELECT {} FROM {} LIMIT {}) AS rows)"
     )
-    asked = [
-        statement.format(
-            sql.SQL(", ").join(found.values()),
-            sql.SQL(", ").join(map(sql.Identifier, found)),
-            table.name.rows(),
-            sql.SQL(most),
-        )
+    asked = (
+        statement.format(listed(found.values()), listed(found), table.name.rows(), sql.SQL(most))
         for table, found, most in looks
-    ]
-    query = sql.SQL("SELECT ARRAY[{}]::text[]").format(sql.SQL(", ").join(asked))
+    )
+    query = sql.SQL("SELECT ARRAY[{}]::text[]").format(listed(asked))
     ((texts,),) = connection.execute(query).fetchall()
     return {
         table.oid: {name: None if text == "x" else int(text) for name, text in zip(found, line.split(), strict=True)}

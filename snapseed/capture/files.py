@@ -1,4 +1,4 @@
-"""Write the rows of one table into files, sorted anew if their key was masked.
+"""Write the rows of one table into files, sorted again if their key was masked.
 
 Where a file ends depends on the rows alone, not on how they come in.
 """
@@ -71,7 +71,7 @@ class FileSeries:
                 self._chunk_bytes = size + (self._chunk_bytes if in_chunk else 0)
             self._part_rows = (self._part_rows + len(piece)) % sizes.part_rows
             if ends or not self._part_rows:
-                # The next file is written meanwhile.
+                # Its end is written while the next file begins.
                 self.end_file(flush=True)
             rows = rows.slice(len(piece))
 
@@ -81,7 +81,7 @@ class FileSeries:
         return [written.file for ended in self._ended if (written := ended.result())]
 
     def end_file(self, *, flush: bool = False) -> None:
-        """End the file at hand, if there is one. Raises `SnapshotError` if the one before could not be written."""
+        """End the current file, if there is one. Raises `SnapshotError` if the one before could not be written."""
         if self._writer:
             if self._ended:
                 self._ended[-1].result()
@@ -89,12 +89,12 @@ class FileSeries:
         self._writer, self._file_rows = None, 0
 
     def abandon(self) -> None:
-        """Close the file at hand without finishing it."""
+        """Close the current file without finishing it."""
         if self._writer:
             self._writer.abandon()
 
     def _write(self, piece: pa.RecordBatch) -> None:
-        """Write rows into the file at hand, or into a new one."""
+        """Write rows into the current file, or into a new one."""
         if self._writer is None:
             path = f"{self.name}-{len(self._ended)}.parquet"
             self._writer = PartWriter(self.columns, self.key, self.folder, path, self.sizes.chunk_rows, captured=True)

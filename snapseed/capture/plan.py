@@ -11,6 +11,7 @@ from psycopg import sql
 
 from snapseed.capture.prepare import SourceTable
 from snapseed.capture.request import CaptureRequest
+from snapseed.postgres import listed
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.rowhash import between, key_order, key_type
 from snapseed.snapshot.manifest import FirstKey
@@ -50,43 +51,33 @@ class Piece:
 
 @dataclass(frozen=True)
 class TableRows:
-    """The rows of a table, in `pieces` that begin a file each. `everything` is one source that has all of them."""
+    """The rows of a table: in `pieces` that begin a file each, and in as few `sources` as have all of them."""
 
     table: SourceTable
     pieces: Sequence[Piece]
-    everything: sql.Composable | None = None
-
-    @property
-    def sources(self) -> Sequence[sql.Composable]:
-        """Sources that have all rows together, as few as there are."""
-        return (
-            [self.everything]
-            if self.everything is not None
-            else [source for piece in self.pieces for source in piece.sources]
-        )
+    sources: Sequence[sql.Composable]
 
 
 def plan_rows(
     connection: Connection,
     tables: Sequence[SourceTable],
     request: CaptureRequest,
-    masks: PreparedMasks | None = None,
-    subset: SubsetPlan | None = None,
+    masks: PreparedMasks | None,
+    subset: SubsetPlan | None,
 ) -> list[TableRows]:
     """The rows of each table to read: all, those of the subset, or none for a capture of the schema alone."""
     planned = []
     for table in tables:
-        rows, own = table.name.rows(), masks.tables.get(table.name) if masks else None
+        own, sources = masks.tables.get(table.name) if masks else None, [table.name.rows()]
         if request.schema_only:
-            planned.append(TableRows(table, [Piece(table, [sql.SQL("{} WHERE false").format(rows)])]))
+            sources = [sql.SQL("{} WHERE false").format(table.name.rows())]
         elif subset:
-            planned.append(TableRows(table, [Piece(table, list(subset.sources(table.entity)), own)]))
-        else:
-            whole, pieces = Piece(table, [rows], own), []
-            if request.jobs > 1 and not whole.is_reordered:
-                ranges = enumerate(_ranges(connection, table, request.sizes.part_rows))
-                pieces = [Piece(table, [source], own, number) for number, source in ranges]
-            planned.append(TableRows(table, pieces or [whole], rows))
+            sources = list(subset.sources(table.entity))
+        whole, pieces = Piece(table, sources, own), list[Piece]()
+        if request.jobs > 1 and not (request.schema_only or subset or whole.is_reordered):
+            ranges = enumerate(_ranges(connection, table, request.sizes.part_rows))
+            pieces = [Piece(table, [source], own, number) for number, source in ranges]
+        planned.append(TableRows(table, pieces or [whole], sources))
     return planned
 
 
@@ -100,19 +91,10 @@ def _ranges(connection: Connection, table: SourceTable, part_rows: int) -> Itera
 
 def _first_keys(connection: Connection, table: SourceTable, part_rows: int) -> list[FirstKey]:
     """The first key of each file, from an index alone where the server can."""
-    names = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.key)
-    texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(column.name)) for column in table.key)
-    statement = sql.SQL(
-        "SELECT {texts} FROM (SELECT {names}, row_number() OVER (ORDER BY {order}) AS number FROM {rows}) AS numbered"
-        " WHERE number % {part_rows} = 1 ORDER BY number"
-    )
-    found = connection.execute(
-        statement.format(
-            texts=texts,
-            names=names,
-            order=key_order(table.key),
-            rows=table.name.rows(),
-            part_rows=sql.Literal(part_rows),
-        )
-    ).fetchall()
-    return [tuple(map(str, row)) for row in found]
+    names = [sql.Identifier(column.name) for column in table.key]
+    texts = listed(sql.SQL("{}::text").format(name) for name in names)
+    query = sql.SQL(
+        "SELECT {} FROM (SELECT {}, row_number() OVER (ORDER BY {}) AS number FROM {}) AS numbered"
+        " WHERE number % {} = 1 ORDER BY number"
+    ).format(texts, listed(names), key_order(table.key), table.name.rows(), part_rows)
+    return [tuple(map(str, row)) for row in connection.execute(query).fetchall()]

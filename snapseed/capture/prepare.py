@@ -18,12 +18,12 @@ from psycopg import sql
 from snapseed.capture.columns import ColumnName, stored_columns
 from snapseed.capture.request import CaptureRequest
 from snapseed.config.settings import suggestion
-from snapseed.errors import RefusedError, SchemaError, UsageError
+from snapseed.errors import RefusedError, UsageError
 from snapseed.postgres import query
 from snapseed.postgres.catalog import read_rows, read_tables
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.facts import TableFacts, TableName
-from snapseed.postgres.fit import Problem, problem, unreadable
+from snapseed.postgres.fit import Problem, misfit, problem, unreadable
 from snapseed.postgres.guard import Identity, identify
 from snapseed.snapshot.keys import is_key_type
 from snapseed.snapshot.manifest import IDENTIFIER, Column, is_identifier
@@ -82,7 +82,7 @@ def chosen_tables(connection: Connection, request: CaptureRequest) -> frozenset[
 
 
 def prepare(connection: Connection, request: CaptureRequest, where: str, failed: Collection[ColumnName] = ()) -> Source:
-    """Read what the source has. The columns that `failed` to be read as their types get another, as text if need be.
+    """Read what the source has. The columns that `failed` to be read as their types get another, text if necessary.
 
     Raises `UsageError` for a name that no table has and if no table is left, `RefusedError` if row-level security would
     hide rows or there are large objects, and `SchemaError` that lists everything else that cannot be captured.
@@ -111,7 +111,8 @@ def prepare(connection: Connection, request: CaptureRequest, where: str, failed:
         else:
             notes.append(f"{name} is left out: it has no column whose values are stored")
     if problems:
-        raise _not_capturable(problems, where)
+        advice = "leave these tables out with --exclude"
+        raise misfit("the database cannot be captured as it is", where, problems, advice)
     if not tables and not request.schema_only:
         count = len([found for found in relations if found.kind != "S"])
         raise UsageError(
@@ -221,17 +222,6 @@ def _unreadable_sequence(name: TableName, role: str) -> Problem:
     return problem(text, fix, name.identifier(), sql.Identifier(role))
 
 
-def _not_capturable(problems: Sequence[Problem], where: str) -> SchemaError:
-    """The error about all of them, with the SQL that would fix what can be fixed by SQL."""
-    fixes = list(dict.fromkeys(found.fix for found in problems if found.fix))
-    return SchemaError(
-        "the database cannot be captured as it is",
-        where=where,
-        observed="; ".join(dict.fromkeys(found.text for found in problems)),
-        next_step="\n".join(["this SQL would fix it:", *fixes] if fixes else ["leave these tables out with --exclude"]),
-    )
-
-
 def _free_sequences(
     relations: Sequence[_Relation], tables: Mapping[TableName, TableFacts], request: CaptureRequest
 ) -> list[_Relation]:
@@ -268,7 +258,7 @@ def _notes(relations: Sequence[_Relation], tables: Mapping[TableName, TableFacts
 
 
 def _key(table: TableFacts, stored: Sequence[Column]) -> tuple[Column, ...]:
-    """The columns of the primary key, else of the first unique index without NULLs; none if there is neither."""
+    """The columns of the primary key, or of the first unique index without NULLs; none if there is neither."""
     usable = {column.name: column for column in stored if is_key_type(column.kind())}
     required = {column.name for column in table.columns if column.not_null}
     for index in sorted(table.indexes, key=lambda index: (index.constraint != "p", index.name)):

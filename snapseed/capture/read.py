@@ -28,7 +28,7 @@ from snapseed.events import Advanced, Listener, ignore
 from snapseed.postgres.connect import Connection, Session, Target
 from snapseed.postgres.copy_out import BatchLimits, copied_out
 from snapseed.postgres.facts import SequenceFacts, TableName
-from snapseed.postgres.rowhash import key_order, rows_fingerprint, whole_row_order
+from snapseed.postgres.rowhash import row_order, rows_fingerprint
 from snapseed.snapshot.arrow import pc
 from snapseed.snapshot.hashing import EMPTY, Fingerprint, combined, fingerprint
 from snapseed.snapshot.manifest import PartFile, SequencePosition
@@ -74,8 +74,8 @@ def read_parts(
     pieces = [piece for rows in tables for piece in rows.pieces]
     # The largest tables first, so that no connection is left alone with one in the end.
     pieces.sort(key=lambda piece: piece.table.facts.estimated_rows, reverse=True)
-    progress, left = _Progress(listener, pieces), Counter(piece.table.entity for piece in pieces)
-    read: dict[str, dict[int, CapturedTable]] = {entity: {} for entity in left}
+    progress = _Progress(listener, pieces)
+    read: dict[str, dict[int, CapturedTable]] = {rows.table.entity: {} for rows in tables}
     captured: dict[str, CapturedTable] = {}
 
     def keep(number: int, found: CapturedTable) -> None:
@@ -83,10 +83,8 @@ def read_parts(
         entity = found.table.entity
         # What another machine has read is told at once.
         rows, size = (found.observed.rows, sum(file.bytes for file in found.files)) if readers.executor else (0, 0)
-        progress.add(found.table, rows, size, ended=True)
         read[entity][number] = found
-        left[entity] -= 1
-        if not left[entity]:
+        if progress.add(found.table, rows, size, ended=True):
             captured[entity] = _whole([own for _, own in sorted(read.pop(entity).items())], reading.staging)
 
     if readers.executor:
@@ -152,7 +150,7 @@ def _read(
 def _batches(session: Session, piece: Piece, stop: threading.Event, sizes: Sizes) -> Generator[pa.RecordBatch]:
     """The rows of all sources, in the order of the key. Ends with `CancelledError` when `stop` is set."""
     table = piece.table
-    order = key_order(table.key) if table.key else whole_row_order(table.columns)
+    order = row_order(table.key, table.columns)
     # A batch that is a chunk is written without a copy.
     limits = BatchLimits(rows=sizes.chunk_rows, bytes=_BATCH_BYTES)
     for source in piece.sources:
@@ -189,14 +187,16 @@ class _Progress:
         self._lock = threading.Lock()
         self._done: dict[str, tuple[int, int]] = {}
 
-    def add(self, table: SourceTable, rows: int, size: int, *, ended: bool = False) -> None:
-        """So many more rows of a table have come, of so many bytes; and a piece of it has `ended`."""
+    def add(self, table: SourceTable, rows: int, size: int, *, ended: bool = False) -> bool:
+        """Tell that more rows of a table have come, or that a piece of it has `ended`; returns whether that was all."""
         with self._lock:
             before = self._done.get(table.entity, (0, 0))
             done, size = self._done[table.entity] = before[0] + rows, before[1] + size
             self._left[table.entity] -= ended
-            expected = max(done + 1, table.facts.estimated_rows) if self._left[table.entity] else done
+            is_whole = not self._left[table.entity]
+            expected = done if is_whole else max(done + 1, table.facts.estimated_rows)
             self._listener(Advanced(table.entity, done, expected, bytes=size))
+            return is_whole
 
 
 # ── What the source is asked when all rows were read, as of the same moment ──────────────────────────────────────────

@@ -26,7 +26,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Root:
-    """Rows of a table to begin with: those that meet a condition, of these the first `rows`. `option` asked for it."""
+    """Rows of a table to begin with: the first `rows` of those that meet a condition. `option` asked for it."""
 
     table: str
     option: str

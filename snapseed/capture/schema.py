@@ -106,7 +106,7 @@ def dump_schema(session: Session, target: Target) -> tuple[bytes, tuple[str, ...
 
 
 def _portable(dumped: str, plain: Mapping[str, frozenset[str]]) -> tuple[str, tuple[str, ...]]:
-    """What pg_dump wrote, without what differs between runs or has no place in a copy; and the names of the latter."""
+    """What pg_dump wrote, without what differs between runs or does not belong in a copy, and the names of the rest."""
     kept, left_out, found = [], [], [(f"{each.type} {each.name}", each) for each in entries(dumped)]
     words = {word for what, each in found if not what.startswith(_EXTENSIONS) for word in re.findall(r"\w+", each.text)}
     for what, entry in found:
@@ -124,7 +124,7 @@ def _portable(dumped: str, plain: Mapping[str, frozenset[str]]) -> tuple[str, tu
 
 
 def find_pg_dump(major: int) -> str:
-    """That of the embedded PostgreSQL, or else the one on the PATH: whichever is not older than the server."""
+    """The pg_dump of the embedded PostgreSQL or on the PATH: the first that is not older than the server."""
     seen, programs = [], [shutil.which("pg_dump")]
     with suppress(ConfigurationError):
         programs.insert(0, str(EmbeddedPostgres.find_program().with_name("pg_dump")))

@@ -26,7 +26,7 @@ from snapseed.postgres.locks import reading as reading_from
 from snapseed.servers.targets import resolve_source
 from snapseed.snapshot.hashing import combined
 from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, SequencePosition
-from snapseed.snapshot.store import Snapshot, has_snapshot, open_snapshot, replacing
+from snapseed.snapshot.store import Snapshot, existing_snapshot, replacing
 
 # Subsets and some masks need polars. What needs neither starts without.
 if TYPE_CHECKING:
@@ -137,7 +137,10 @@ def _capture(
 ) -> CaptureReport:
     """Prepare, plan, read, prove, and replace the snapshot. The columns that `failed` are stored in another form."""
     target = resolve_source(environment)
-    replaced = _identity(environment)
+    replaced = None
+    with suppress(ManifestError):  # one that is damaged has no identity
+        before = existing_snapshot(environment.snapshots, environment.snapshot)
+        replaced = before.manifest.identity if before else None
     hides = bool(project.mask) and not request.unmasked
     with replacing(environment.snapshots, environment.snapshot) as staging:
         with capturing("capturing", target, hides=hides), reading_from(target, "capturing", tell) as leader:
@@ -200,14 +203,6 @@ def _capture(
         replaced=replaced,
         subset=reasons,
     )
-
-
-def _identity(environment: Environment) -> str | None:
-    """The identity of the snapshot that will be replaced; None if there is none, or it is damaged."""
-    with suppress(ManifestError):
-        store, name = environment.snapshots, environment.snapshot
-        return open_snapshot(store, name).manifest.identity if has_snapshot(store, name) else None
-    return None
 
 
 def _prepared_masks(

@@ -21,7 +21,7 @@ from snapseed.errors import UsageError
 from snapseed.printable import printable
 
 if TYPE_CHECKING:
-    from snapseed.diff.compare import DiffReport
+    from snapseed.diff.compare import DiffReport, EntityDiff
     from snapseed.diff.repair import RepairReport
     from snapseed.diff.sides import Side
 
@@ -120,6 +120,7 @@ def _repair(call: Call, only: list[str] | None, *, dry_run: bool, script: Path |
     by_psql = ["-X", "-f", str(script)]
     is_own = call.options.database in {None, EMBEDDED}
     step = call.again("db psql", *by_psql) if is_own else shlex.join(["psql", *by_psql, report.load.target])
+    step = call.again("diff", "--repair", "--yes", only=only) if dry_run else step
     call.show(as_repaired(report, step), document(report))
     raise typer.Exit(1 if dry_run and report.rows else 0)
 
@@ -130,11 +131,13 @@ def _sides(call: Call, left: str | None, right: str | None) -> tuple[Side, Side]
     if right is None and ".." in (left or ""):
         first, _, last = (left or "").partition("..")
         if last.startswith("."):
-            step = f"snapseed diff {first}..{last.removeprefix('.')}"
+            step = call.of(f"{first}..{last.removeprefix('.')}").again("diff")
             raise UsageError("two commits have two dots between them", observed=str(left), next_step=step)
         return commit_side(call.project, first), commit_side(call.project, last or "HEAD")
     if right is None and left and not left.isidentifier() and left not in call.project.environments:
-        raise UsageError("without B, A is an environment", observed=left, next_step=f"name B: snapseed diff {left} B")
+        raise UsageError(
+            "without B, A is an environment", observed=left, next_step=f"name B: {call.of(left).again('diff', 'B')}"
+        )
     if left is None or right is None:
         environment = call.of(left).environment
         return snapshot_side(environment), database_side(call.project, environment)
@@ -157,8 +160,8 @@ def as_text(report: DiffReport) -> Iterator[str]:
         yield from wrapped(f"{entity.entity}: {entity.counts}" + (f" ({columns})" if columns else ""))
         for sign, rows in (("-", entity.removed), ("+", entity.added)):
             for row in rows:
-                values = ", ".join(f"{name} {_quoted(value)}" for name, value in row.values.items())
-                yield cut(f"  {sign} {key_text(row.key)}{': ' if row.key else ''}{values}")
+                values = (f"{name} {_quoted(row.values[name])}" for name in row.values if name not in entity.key)
+                yield cut(f"  {sign} {': '.join(filter(None, [key_text(row.key), ', '.join(values)]))}")
         for changed in entity.changed:
             yield f"  ~ {key_text(changed.key)}"
             for column, (before, after) in changed.columns.items():
@@ -169,7 +172,7 @@ def as_text(report: DiffReport) -> Iterator[str]:
 
 
 def as_repaired(report: RepairReport, step: str) -> Iterator[str]:
-    """What a repair has changed, or would change; `step` runs its script."""
+    """What a repair has changed, or would change; `step` runs its script, or does what a dry run counted."""
     yield from wrapped(f"target   {report.load.target} ({report.load.source})", " " * 9)
     counts = [[each.entity, each.deleted, each.updated, each.inserted] for each in report.entities]
     if report.load.schema_created:
@@ -178,10 +181,8 @@ def as_repaired(report: RepairReport, step: str) -> Iterator[str]:
         yield "nothing to repair: the tables hold the rows of the snapshot"
         return
     yield from table(["entity", "deleted", "updated", "inserted"], counts)
-    if report.load.dry_run:
-        yield "dry run: nothing was changed"
-    elif report.script:
-        yield "nothing was changed"
+    if report.load.dry_run or report.script:
+        yield f"{'dry run: ' * report.load.dry_run}nothing was changed"
         yield f"next: {step}"
     else:
         rows = "1 row" if report.rows == 1 else f"{report.rows:,} rows"
@@ -199,8 +200,8 @@ def _summary(report: DiffReport) -> Iterator[str]:
 
 
 def _head(report: DiffReport) -> Iterator[str]:
-    yield from wrapped(f"left     {report.left}", " " * 9)
-    yield from wrapped(f"right    {report.right}", " " * 9)
+    yield from wrapped(f"left   - {report.left}", " " * 9)
+    yield from wrapped(f"right  + {report.right}", " " * 9)
     for difference in report.schema:
         yield from wrapped(f"finding: {difference}")
 
@@ -240,10 +241,7 @@ def as_markdown(report: DiffReport, most: int = _MOST_CHARACTERS) -> str:
     left_out = len(found) - len(_fitting(found, room))
     room -= sum(len(line) + 1 for line in found)
     for each in different:
-        rows = [
-            f"| {' | '.join(_code(cut('NULL' if value is None else value)) for value in values)} |"
-            for values in each.cells()
-        ]
+        rows = [f"| {' | '.join(_code(cut(text)) for text in texts)} |" for texts in _cells(each)]
         head = f"\n<details><summary><code>{html.escape(printable(each.entity))}</code></summary>\n\n"
         head += "| | key | column | left | right |\n|---|---|---|---|---|"
         more = f"\n{each.hidden:,} more rows differ.\n" if each.hidden else ""
@@ -265,7 +263,14 @@ def _fitting(lines: list[str], room: int) -> list[str]:
 
 def _code(text: str) -> str:
     """Text as code on GitHub, which finds names of people and numbers of issues in any other text, also if escaped."""
-    return f"<code>{cell(text)}</code>"
+    return f"<code>{cell(text)}</code>" if text else ""
+
+
+def _cells(entity: EntityDiff) -> Iterator[tuple[str, ...]]:
+    """The cells that differ as texts, NULL included; a side that does not have the row has none."""
+    for kind, key, column, *values in entity.cells():
+        left, right = ("NULL" if value is None else value for value in values)
+        yield kind, key, column, "" if kind == "added" else left, "" if kind == "removed" else right
 
 
 def as_html(report: DiffReport) -> str:
@@ -275,4 +280,4 @@ def as_html(report: DiffReport) -> str:
     templates = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     templates.filters["printable"] = printable
     template = templates.from_string(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
-    return template.render(report=report)
+    return template.render(report=report, cells=_cells)

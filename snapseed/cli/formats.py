@@ -111,7 +111,7 @@ def summary(name: str, checks: Sequence[CheckResult], report: CiReport | None = 
         rows = f"{report.metrics.rows:,} rows in {report.seconds:.1f} s, {report.metrics.retries} retries"
         memory = f"peak memory {size(report.metrics.peak_memory_bytes)}"
         lines += [f"Snapshot `{report.snapshot}`{server}: {rows}, {memory}.", ""]
-    lines += ["| | check | | |", "|---|---|---|---|"]
+    lines += ["| | kind | check | time, or what is wrong |", "|---|---|---|---|"]
     for check in checks:
         remark = cell(check.message) or (f"{check.seconds:.2f} s" if check.seconds else "")
         lines.append(f"| {_MARKS[check.state]} | {cell(check.group)} | {cell(check.name)} | {remark} |")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -132,7 +133,8 @@ class Options:
 
     environment: EnvironmentName = None
     retries: Annotated[
-        int | None, typer.Option(min=0, help="Attempts after the first, if a failure may pass (default: 20).")
+        int | None,
+        typer.Option(min=0, help="Attempts after the first, while a failure may be temporary (default: 20)."),
     ] = None
     timeout: Annotated[str | None, "TIME", "Start no attempt after this time (default: 2min)."] = None
     allow_host: Annotated[
@@ -245,10 +247,17 @@ class Call:
         """The line that runs another command in the same place: it repeats the options that say where."""
         given = self.options
         where = {"--only": ",".join(only or ()), "--project": given.project, "--env-file": given.env_file}
-        where |= {"--database": given.database, "--snapshot": None if command == "db psql" else given.snapshot}
+        where["--database"] = None if command in {"generate", "capture"} else given.database
+        where["--snapshot"] = None if command == "db psql" else given.snapshot
         options = [part for name, value in where.items() if value for part in (name, redacted(str(value)))]
         environment = given.environment or self.project.default_environment
         return shlex.join(["snapseed", *command.split(), environment, *arguments, *options])
+
+    def located(self, step: str, only: Sequence[str] | None) -> str:
+        """A next step in which commands for an environment repeat the options that say where."""
+        names = "|".join(map(re.escape, self.project.environments))
+        command = rf"snapseed (generate|capture|load|diff|verify) ({names})(?: --snapshot [\w.-]+)?(?![\w-])"
+        return re.sub(command, lambda found: self.of(found[2]).again(found[1], only=only), step)
 
     def with_second(self, argument: str | None) -> tuple[Call, str | None]:
         """The call, and the argument after its environment. A single one that names no environment is that argument."""
@@ -298,7 +307,12 @@ def in_project(*names: str, verbose: object = Verbose) -> Callable[[Callable[...
                 project = find_project(options.project, options.env_file)
                 for warning in unknown_variables(project.file):
                     console.note(f"warning: {warning}")
-                command(Call(project, output, options), **values)
+                call = Call(project, output, options)
+                try:
+                    command(call, **values)
+                except SnapseedError as exc:
+                    exc.next_step = exc.next_step and call.located(exc.next_step, values.get("only"))
+                    raise
 
         # Typer asks `inspect` for the signature, and `typing` for the annotations.
         wrapper.__signature__ = Signature(parameters)  # type: ignore[attr-defined]

@@ -94,7 +94,7 @@ def ci(
     openmetrics: Annotated[Path | None, "FILE", "Write the metrics for scrapers."] = None,
     baseline: Annotated[Path | None, "FILE", "Compare the speed with the report of an earlier run."] = None,
     max_slowdown: Annotated[
-        float, typer.Option(min=1.0, metavar="FACTOR", help="With --baseline: taking this many times as long fails.")
+        float, typer.Option(min=1.0, metavar="FACTOR", help="With --baseline: fail what takes this many times as long.")
     ] = 1.5,
 ) -> None:
     """For CI: wait, load with retries, verify, measure, report."""

@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from snapseed.config import Environment, Project
 from snapseed.config.settings import suggestion
 from snapseed.diff.pairs import Pair
 from snapseed.diff.rows import Difference, require_keys
-from snapseed.diff.sides import Side, Tables, database_side, snapshot_side
+from snapseed.diff.sides import Side, Tables
 from snapseed.diff.tables import Table
 from snapseed.errors import UsageError
 from snapseed.events import Advanced, Listener, ignore, phase
@@ -89,7 +88,7 @@ class EntityDiff:
     """How the rows of an entity differ: those that only the left has are removed, those of the right are added.
 
     `columns` counts the changed rows in which a column differs. The limit that was asked for cuts the lists, not the
-    counts.
+    counts. `key` names the columns of the key.
     """
 
     entity: str
@@ -100,6 +99,7 @@ class EntityDiff:
     removed: tuple[SampleRow, ...] = ()
     added: tuple[SampleRow, ...] = ()
     changed: tuple[ChangedRow, ...] = ()
+    key: tuple[str, ...] = ()
 
     @property
     def agrees(self) -> bool:
@@ -178,13 +178,6 @@ def compare(left: Side, right: Side, request: DiffRequest = DiffRequest(), liste
     return DiffReport(str(left), str(right), tuple(schema), tuple(entities))
 
 
-def diff_snapshot(
-    project: Project, environment: Environment, request: DiffRequest = DiffRequest(), listener: Listener = ignore
-) -> DiffReport:
-    """Compare the snapshot of an environment, on the left, with its database."""
-    return compare(snapshot_side(environment), database_side(project, environment), request, listener)
-
-
 def _chosen(left: Tables, right: Tables, request: DiffRequest) -> list[str]:
     """The names of the entities to compare, those of the left first."""
     tables = {**right, **left}
@@ -237,7 +230,8 @@ def _compare(pair: Pair, request: DiffRequest) -> EntityDiff:
         return _compare(pair.with_texts(exc), request)
     counts = removed_count, added_count, changed_count
     in_order = {column.name: columns[column.name] for column in pair.columns if columns[column.name]}
-    return EntityDiff(pair.entity, *counts, in_order, tuple(removed), tuple(added), tuple(changed))
+    rows = tuple(removed), tuple(added), tuple(changed)
+    return EntityDiff(pair.entity, *counts, in_order, *rows, tuple(column.name for column in pair.key))
 
 
 def differing_columns(found: Difference, columns: Sequence[Column], tolerance: float) -> dict[str, Bools]:
@@ -256,17 +250,17 @@ def differing_columns(found: Difference, columns: Sequence[Column], tolerance: f
 
 
 def _samples(rows: pa.Table, pair: Pair, most: int) -> list[SampleRow]:
-    return [SampleRow(_key_of(rows, pair, at), _values(rows, pair, at)) for at in range(min(most, rows.num_rows))]
+    found = [_values(rows, pair, at) for at in range(min(most, rows.num_rows))]
+    return [SampleRow(_key(values, pair), values) for values in found]
 
 
 def _changed_row(found: Difference, pair: Pair, differs: Mapping[str, Bools], at: int) -> ChangedRow:
     before, after = (_values(rows, pair, at) for rows in (found.before, found.after))
     columns = {name: (before[name], after[name]) for name, where in differs.items() if where[at]}
-    return ChangedRow(_key_of(found.after, pair, at), columns)
+    return ChangedRow(_key(after, pair), columns)
 
 
-def _key_of(rows: pa.Table, pair: Pair, at: int) -> TextKey:
-    values = _values(rows, pair, at)
+def _key(values: _Values, pair: Pair) -> TextKey:
     return text_key([values[column.name] for column in pair.key])
 
 

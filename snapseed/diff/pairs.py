@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -13,9 +13,7 @@ from snapseed.diff.tables import DatabaseTable, KeyRange, SnapshotTable, Table, 
 from snapseed.postgres.copy_out import UnstorableError
 from snapseed.postgres.rowhash import key_type
 from snapseed.snapshot.hashing import EMPTY, Fingerprint
-from snapseed.snapshot.manifest import Column
-
-_Sums = Mapping[int, Fingerprint]
+from snapseed.snapshot.manifest import Column, FirstKey
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,8 @@ class Pair:
         if self.is_indexed and not key and isinstance(left, SnapshotTable) and isinstance(right, SnapshotTable):
             left, right = _unlike(left, right), _unlike(right, left)
         for nulls in (False, True):
-            chosen = [each for each in self.ranges if each.nulls == nulls]
+            if not (chosen := [each for each in self.ranges if each.nulls == nulls]):
+                continue
             streams = [closing(side.rows(chosen, self.columns, key)) for side in (left, right)]
             with streams[0] as mine, streams[1] as yours:
                 for found in differences(mine, yours, self.columns, () if nulls else key):
@@ -130,11 +129,11 @@ def _differing_ranges(pair: Pair) -> list[KeyRange]:
     if not pair.is_indexed:
         return [among, *nulls]
     inside = bounds[wanted.start : wanted.stop - 1]
-    mine, yours = _at_once(lambda: left.sums(inside, among), right, lambda: right.sums(inside, among))
+    mine, yours = _sums(left, right, inside, among)
     found: list[KeyRange] = []
     for number, place in enumerate(wanted, -1):
         if mine.get(number, EMPTY) != yours.get(number, EMPTY):
-            if found and found[-1].last is not None and found[-1].last == begins[place]:
+            if found and found[-1].last == begins[place]:
                 found[-1] = replace(found[-1], last=ends[place])
             else:
                 found.append(KeyRange(begins[place], ends[place]))
@@ -142,12 +141,12 @@ def _differing_ranges(pair: Pair) -> list[KeyRange]:
     return found + nulls if mine.get(-1, EMPTY) != yours.get(-1, EMPTY) else found
 
 
-def _at_once(mine: Callable[[], _Sums], right: Table, yours: Callable[[], _Sums]) -> tuple[_Sums, _Sums]:
-    """Let two servers work at the same time."""
+def _sums(left: Table, right: Table, bounds: Sequence[FirstKey], among: KeyRange) -> tuple[dict[int, Fingerprint], ...]:
+    """The sums of both sides. Two servers work at the same time."""
     with ThreadPoolExecutor(1) as thread:
-        other = thread.submit(yours)
+        other = thread.submit(right.sums, bounds, among)
         try:
-            return mine(), other.result()
+            return left.sums(bounds, among), other.result()
         except BaseException:
             if isinstance(right, DatabaseTable):
                 right.connection.cancel_safe()

@@ -7,7 +7,7 @@ the streams are apart; without a key, also the rows that differ.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,15 +15,18 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from snapseed.diff.tables import Rows
+from snapseed.core import Int64s
+from snapseed.diff.tables import HashedRows
 from snapseed.errors import UsageError
-from snapseed.snapshot.arrow import in_one_piece, pc
+from snapseed.snapshot.arrow import in_one_piece, of_numbers, pc
 from snapseed.snapshot.decoding import arrow_schema
 from snapseed.snapshot.manifest import Column, FirstKey
 from snapseed.snapshot.types import INTEGERS, Family
 
-_HASH, _PLACE, _TIME = "hash", "place", "time"
+_WHOLE = INTEGERS | {Family.TIME, Family.TIMESTAMP, Family.TIMESTAMPTZ}
 _NUMBERED = pl.int_range(pl.len())
+# About a chunk: to compare the keys of one row takes as long as of thousands.
+_AT_ONCE = 8_192
 
 
 @dataclass(frozen=True)
@@ -36,55 +39,44 @@ class Difference:
     after: pa.Table
 
 
-@dataclass(frozen=True)
-class _Waiting:
-    """Rows of one side whose counterparts may still come. The index has their keys and hashes."""
-
-    rows: pa.Table
-    index: pl.DataFrame
-
-    def at(self, places: pl.Series) -> _Waiting:
-        """The rows at these places."""
-        return (
-            self if len(places) == len(self.index) else _Waiting(self.rows.take(places.to_arrow()), self.index[places])
-        )
-
-
 def differences(
-    left: Iterator[Rows], right: Iterator[Rows], columns: Sequence[Column], key: Sequence[Column]
+    left: Iterator[HashedRows],
+    right: Iterator[HashedRows],
+    columns: Sequence[Column],
+    key: Sequence[Column],
+    at_once: int = _AT_ONCE,
 ) -> Iterator[Difference]:
     """The rows that differ between two streams in the order of the key; without a key, no row counts as changed.
 
-    If a side has a key several times, its rows are paired in their order.
+    If a side has a key several times, its rows are paired in their order. Keys are compared as soon as `at_once` rows
+    wait, and at the end.
     """
-    streams, keys = (left, right), [f"key {number}" for number in range(len(key))]
-    schema = arrow_schema(columns)
+    streams, schema = (left, right), arrow_schema(columns)
     # Arrow makes no other array of arrays of UUIDs from nothing.
-    nothing = pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
-    waiting = [_indexed(Rows(nothing, np.empty(0, np.uint64)), key)] * 2
-    last: dict[int, pl.DataFrame] = {}
-    due = [0, 1]
+    nothing = HashedRows(pa.table([pa.nulls(0, kind) for kind in schema.types], schema=schema), np.empty(0, np.uint64))
+    waiting, last, due = [nothing, nothing], dict[int, pa.Table](), [0, 1]
     while due:
-        for side in due:
-            last.pop(side, None)
-            if found := next(streams[side], None):
-                more = _indexed(found, key)
-                last[side] = more.index.tail(1)
-                waiting[side] = _Waiting(
-                    pa.concat_tables([waiting[side].rows, more.rows]), pl.concat([waiting[side].index, more.index])
-                )
-        waiting = _without_equal(*waiting)
-        due = list(last)
-        ready = waiting
+        found = {side: rows for side in due if (rows := next(streams[side], None))}
+        last = {side: end for side, end in last.items() if side not in due}
+        last |= {side: rows.table.slice(len(rows.hashes) - 1) for side, rows in found.items()}
+        more = _without_equal_places(*(found.get(side, nothing) for side in (0, 1)))
+        waiting = [each + rows for each, rows in zip(waiting, more, strict=True)]
+        due = list(found)
+        if due and sum(len(each.hashes) for each in waiting) < at_once:
+            continue
+        only = _matched(*(pl.DataFrame({"hash": each.hashes}) for each in waiting))[:2]
+        waiting = [each.at(places) for each, places in zip(waiting, only, strict=True)]
+        ready, due = waiting, list(last)
         if last and key:
-            bound = pl.concat(last.values()).sort(keys).select(keys).head(1)
-            due = [side for side, index in last.items() if index.select(keys).equals(bound)]
-            before = [_places(each, _is_beyond(bound, "before")) for each in waiting]
-            ready = [each.at(places) for each, places in zip(waiting, before, strict=True)]
-            after = [_places(each, ~_is_beyond(bound, "before")) for each in waiting]
-            waiting = [each.at(places) for each, places in zip(waiting, after, strict=True)]
-        if (key or not last) and any(each.rows.num_rows for each in ready):
-            yield _paired(ready[0], ready[1], keys)
+            ends = {side: _keys(end, key) for side, end in last.items()}
+            bound = pl.concat(ends.values()).sort(pl.all()).head(1)
+            due = [side for side, end in ends.items() if end.equals(bound)]
+            is_before = _is_beyond(bound, "before")
+            ready, waiting = (
+                [each.at(_places(each.table, key, where)) for each in waiting] for where in (is_before, ~is_before)
+            )
+        if (key or not last) and any(len(each.hashes) for each in ready):
+            yield _paired(ready[0].table, ready[1].table, key)
 
 
 def with_keys(rows: pa.Table, key: Sequence[Column], wanted: Sequence[str]) -> pa.Table:
@@ -98,9 +90,7 @@ def with_keys(rows: pa.Table, key: Sequence[Column], wanted: Sequence[str]) -> p
     for first, last in _bounds(wanted, key):
         is_inside = pl.lit(value=True) if first is None else ~_is_beyond(first, "before")
         condition |= is_inside if last is None else is_inside & ~_is_beyond(last, "after")
-    columns = {name: in_one_piece(rows.column(name)) for name in (column.name for column in key)}
-    index = pl.DataFrame(pa.table(_key_columns(columns, key)))
-    return rows.take(index.select(_NUMBERED.filter(condition).alias(_PLACE))[_PLACE].to_arrow())
+    return rows.take(of_numbers(_places(rows, key, condition), pa.int64()))
 
 
 def require_keys(wanted: Sequence[str], keys: Sequence[Sequence[Column]]) -> None:
@@ -162,8 +152,7 @@ def _bound(text: str, key: Sequence[Column]) -> pl.DataFrame:
 
 def _frame(texts: Sequence[Sequence[str]], key: Sequence[Column]) -> pl.DataFrame:
     """Keys as a frame, from the texts of each of their columns."""
-    parsed = {column.name: _parsed(values, column) for column, values in zip(key, texts, strict=True)}
-    return pl.DataFrame(pa.table(_key_columns(parsed, key)))
+    return _comparable_keys([_parsed(values, column) for values, column in zip(texts, key, strict=True)], key)
 
 
 def _parsed(texts: Sequence[str], column: Column) -> pa.Array:
@@ -176,30 +165,26 @@ def _parsed(texts: Sequence[str], column: Column) -> pa.Array:
     return pa.array(texts, pa.string()).cast(kind.arrow)
 
 
-def _indexed(found: Rows, key: Sequence[Column]) -> _Waiting:
-    columns = _key_columns({column.name: found.batch.column(column.name) for column in key}, key)
-    hashes = pa.array(found.hashes.view(np.int64))
-    return _Waiting(pa.Table.from_batches([found.batch]), pl.DataFrame(pa.table({**columns, _HASH: hashes})))
+def _keys(rows: pa.Table, key: Sequence[Column]) -> pl.DataFrame:
+    """The keys of rows, as a frame."""
+    return _comparable_keys([in_one_piece(rows.column(column.name)) for column in key], key)
 
 
-def _key_columns(columns: Mapping[str, pa.Array], key: Sequence[Column]) -> dict[str, pa.Array]:
-    return {f"key {number}": _comparable(columns[column.name], column) for number, column in enumerate(key)}
+def _comparable_keys(columns: Sequence[pa.Array], key: Sequence[Column]) -> pl.DataFrame:
+    """Keys as polars orders them as PostgreSQL does. It lacks the first and last years of PostgreSQL."""
+    arrays = map(_comparable, columns, (column.kind().family for column in key))
+    return pl.DataFrame(pa.table({f"key {number}": values for number, values in enumerate(arrays)}))
 
 
-def _comparable(values: pa.Array, column: Column) -> pa.Array:
-    """Values of a key as polars orders them as PostgreSQL does. It lacks the first and last years of PostgreSQL."""
-    kind = column.kind()
-    match kind.family:
-        case Family.UUID:
-            return values.storage.cast(pa.binary())
-        case Family.CHARACTER:
-            return pc.utf8_rtrim(values, " ")
-        case Family.DATE:
-            return values.cast(pa.int32()).cast(pa.int64())
-        case Family.TIME | Family.TIMESTAMP | Family.TIMESTAMPTZ:
-            return values.cast(pa.int64())
-        case family:
-            return values.cast(pa.int64()) if family in INTEGERS else values
+def _comparable(values: pa.Array, family: Family) -> pa.Array:
+    """The values of a column of a key."""
+    if family is Family.UUID:
+        return values.storage.cast(pa.binary())
+    if family is Family.CHARACTER:
+        return pc.utf8_rtrim(values, " ")
+    if family is Family.DATE:
+        return values.cast(pa.int32())
+    return values.cast(pa.int64()) if family in _WHOLE else values
 
 
 def _is_beyond(bound: pl.DataFrame, where: Literal["before", "after"]) -> pl.Expr:
@@ -211,35 +196,39 @@ def _is_beyond(bound: pl.DataFrame, where: Literal["before", "after"]) -> pl.Exp
     return found
 
 
-def _places(waiting: _Waiting, condition: pl.Expr) -> pl.Series:
-    return waiting.index.select(_NUMBERED.filter(condition).alias(_PLACE))[_PLACE]
+def _places(rows: pa.Table, key: Sequence[Column], condition: pl.Expr) -> Int64s:
+    """Where the rows are whose keys meet the condition."""
+    return _keys(rows, key).select(_NUMBERED.filter(condition)).to_series().to_numpy()
 
 
-def _without_equal(left: _Waiting, right: _Waiting) -> list[_Waiting]:
-    """The rows that the other side does not have. Each row stands for one of the same hash on the other side."""
-    sides = [left, right]
-    if len(left.index) == len(right.index):
-        # Most rows have their counterpart at the same place.
-        places = pl.Series(np.flatnonzero(left.index[_HASH].to_numpy() != right.index[_HASH].to_numpy()))
-        sides = [each.at(places) for each in sides]
-    if any(each.index.is_empty() for each in sides):
-        return sides
-    indexes = [each.index.select(_HASH, _NUMBERED.alias(_PLACE), _NUMBERED.over(_HASH).alias(_TIME)) for each in sides]
-    return [
-        each.at(mine.join(other, on=[_HASH, _TIME], how="anti", maintain_order="left")[_PLACE])
-        for each, mine, other in zip(sides, indexes, reversed(indexes), strict=True)
-    ]
+def _without_equal_places(left: HashedRows, right: HashedRows) -> list[HashedRows]:
+    """The rows that the other side does not have at the same place, where most rows have their counterpart."""
+    if len(left.hashes) != len(right.hashes):
+        return [left, right]
+    places = np.flatnonzero(left.hashes != right.hashes)
+    return [left.at(places), right.at(places)]
 
 
-def _paired(left: _Waiting, right: _Waiting, keys: list[str]) -> Difference:
-    if not keys:
-        return Difference(left.rows, right.rows, left.rows.slice(0, 0), right.rows.slice(0, 0))
+def _paired(left: pa.Table, right: pa.Table, key: Sequence[Column]) -> Difference:
+    """Rows as removed and added, or as changed if both sides have their key."""
+    if not key:
+        return Difference(left, right, left.slice(0, 0), right.slice(0, 0))
+    places = _matched(_keys(left, key), _keys(right, key))
+    tables = (left, right, left, right)
+    return Difference(*(rows.take(of_numbers(at, pa.int64())) for rows, at in zip(tables, places, strict=True)))
+
+
+def _matched(left: pl.DataFrame, right: pl.DataFrame) -> list[Int64s]:
+    """The places of the rows that only the left has, that only the right has, and that both have, left and right.
+
+    Each row stands for one row of the other side. If equal ones repeat, they stand for each other in their order.
+    """
     mine, yours = (
-        each.index.select(*keys, _NUMBERED.alias(_PLACE), _NUMBERED.over(keys).alias(_TIME)) for each in (left, right)
+        each.with_columns(_NUMBERED.alias("place"), _NUMBERED.over(each.columns).alias("time"))
+        for each in (left, right)
     )
-    by = [*keys, _TIME]
-    both = mine.join(yours, on=by, how="inner", maintain_order="left")
-    only = [one.join(other, on=by, how="anti", maintain_order="left") for one, other in ((mine, yours), (yours, mine))]
-    places = (only[0][_PLACE], only[1][_PLACE], both[_PLACE], both[f"{_PLACE}_right"])
-    tables = (left.rows, right.rows, left.rows, right.rows)
-    return Difference(*(rows.take(at.to_arrow()) for rows, at in zip(tables, places, strict=True)))
+    found = mine.join(yours, on=[*left.columns, "time"], how="full", maintain_order="left_right")
+    here, there = found["place"], found["place_right"]
+    both = here.is_not_null() & there.is_not_null()
+    chosen = here.filter(there.is_null()), there.filter(here.is_null()), here.filter(both), there.filter(both)
+    return [places.to_numpy() for places in chosen]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snapseed.config import Environment, Project
+from snapseed.config.settings import interpolate
 from snapseed.config.store import read_store
 from snapseed.diff.tables import DatabaseTable, SnapshotTable, Table
 from snapseed.errors import UsageError
@@ -20,7 +21,7 @@ from snapseed.postgres.locks import reading
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.keys import is_key_type
 from snapseed.snapshot.manifest import FILE_NAME, Column, EntityRecord
-from snapseed.snapshot.store import Snapshot, has_snapshot, open_snapshot, opened_at, snapshot_of
+from snapseed.snapshot.store import Snapshot, existing_snapshot, open_snapshot, opened_at, snapshot_of
 from snapseed.snapshot.store_folder import Folder
 from snapseed.snapshot.store_git import Revision, committed_in
 
@@ -95,9 +96,7 @@ def find_side(project: Project, text: str) -> Side:
     if scheme in {"postgresql", "postgres"} if is_url else "=" in text:
         return DatabaseSide(target_of(text, "the argument"))
     if is_url:
-        address, mark, options = text.partition("?")
-        place, _, name = address.rstrip("/").rpartition("/")
-        return SnapshotSide.of(open_snapshot(read_store(place + mark + options, project.folder, where=text), name))
+        return SnapshotSide.of(_in_bucket(project, text))
     commit, colon, path = text.partition(":")
     if colon and path:
         revision = Revision(Path(path), project.folder, commit)
@@ -109,8 +108,8 @@ def find_side(project: Project, text: str) -> Side:
                 next_step=f"`git ls-tree -r --name-only {commit}` lists its files",
             )
         return SnapshotSide.of(opened_at(revision, text))
-    if "/" not in text and has_snapshot(project.snapshots, text):
-        return SnapshotSide.of(open_snapshot(project.snapshots, text))
+    if "/" not in text and (snapshot := existing_snapshot(project.snapshots, text)):
+        return SnapshotSide.of(snapshot)
     raise UsageError(
         "there is nothing of this name to compare",
         observed=text,
@@ -118,6 +117,17 @@ def find_side(project: Project, text: str) -> Side:
         " its URL in an object store, REVISION:FOLDER in git, or the URL of a database",
         next_step="check the spelling; a folder is relative to the working folder, and in git to the repository's root",
     )
+
+
+def _in_bucket(project: Project, text: str) -> Snapshot:
+    """The snapshot at a URL. Where that has no options, such as an endpoint, those of a store of the project hold."""
+    address, _, options = text.partition("?")
+    place, _, name = address.rstrip("/").rpartition("/")
+    written = [project.stored, *(each.snapshots or "" for each in project.environments.values())]
+    scheme = place.partition("://")[0]
+    like = next((each for each in written if each.startswith(f"{scheme}://") and "?" in each), "")
+    options = options or interpolate(like, where=text)[0].partition("?")[2]
+    return open_snapshot(read_store(f"{place}?{options}", project.folder, where=text), name)
 
 
 def database_side(project: Project, environment: Environment) -> DatabaseSide:

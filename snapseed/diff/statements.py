@@ -100,11 +100,8 @@ def staged_columns(table: TablePlan, facts: TableFacts, rows: Rows) -> list[Colu
     """The columns that are sent of some rows: those to delete may break constraints, so only their key, or a hash."""
     if rows is not Rows.GONE:
         return list(table.columns)
-    return (
-        [each for each in table.columns if each.name in names_of(table.entity.key)]
-        if is_keyed(table, facts)
-        else [HASH]
-    )
+    key = names_of(table.entity.key) if is_keyed(table, facts) else ()
+    return [each for each in table.columns if each.name in key] or [HASH]
 
 
 def stage(server: Server | Script, table: TablePlan, facts: TableFacts, rows: Rows, data: IO[bytes]) -> None:

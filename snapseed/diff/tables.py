@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 
+import numpy as np
 import pyarrow as pa
 from psycopg import sql
 
+from snapseed.core import Int64s
 from snapseed.errors import SnapshotError
+from snapseed.load.copy import read_ahead
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.copy_out import copied_out
 from snapseed.postgres.facts import TableName
@@ -18,9 +22,11 @@ from snapseed.postgres.rowhash import (
     has_null,
     key_order,
     range_fingerprints,
+    row_order,
     rows_fingerprint,
-    whole_row_order,
+    text_key,
 )
+from snapseed.snapshot.arrow import of_numbers
 from snapseed.snapshot.hashing import EMPTY, Fingerprint, UInt64s, combined, row_hashes
 from snapseed.snapshot.keys import as_text
 from snapseed.snapshot.manifest import RESTORE, Column, EntityRecord, FirstKey
@@ -42,11 +48,23 @@ class KeyRange:
 
 
 @dataclass(frozen=True)
-class Rows:
+class HashedRows:
     """Some rows of a table, in the columns that are compared, with their hashes."""
 
-    batch: pa.RecordBatch
+    table: pa.Table
     hashes: UInt64s
+
+    def at(self, places: Int64s) -> HashedRows:
+        """The rows at these places."""
+        if len(places) == len(self.hashes):
+            return self
+        return HashedRows(self.table.take(of_numbers(places, pa.int64())), self.hashes[places])
+
+    def __add__(self, more: HashedRows) -> HashedRows:
+        return HashedRows(pa.concat_tables([self.table, more.table]), np.concatenate([self.hashes, more.hashes]))
+
+
+_Stream = Generator[HashedRows]
 
 
 @dataclass(frozen=True)
@@ -85,11 +103,15 @@ class SnapshotTable:
             found[number] = found.get(number, EMPTY) + chunk.digest()
         return found
 
-    def rows(self, ranges: Sequence[KeyRange], columns: Sequence[Column], key: Sequence[Column]) -> Generator[Rows]:  # noqa: ARG002 - as of a database
-        """The rows of ranges whose bounds are first keys of chunks, in their order. Other chunks are not read.
+    def rows(self, ranges: Sequence[KeyRange], columns: Sequence[Column], key: Sequence[Column]) -> _Stream:  # noqa: ARG002 - as of a database
+        """The rows of ranges whose bounds are first keys of chunks, in their order, read ahead by a thread.
 
-        Raises `SnapshotError` for a chunk whose rows are not those of the manifest.
+        Other chunks are not read. Raises `SnapshotError` for a chunk whose rows are not those of the manifest.
         """
+        with closing(self._rows(ranges, columns)) as found, read_ahead(found, 0, f"read {self.record.name}") as ahead:
+            yield from ahead
+
+    def _rows(self, ranges: Sequence[KeyRange], columns: Sequence[Column]) -> _Stream:
         wanted = set(self._numbers(ranges)) - self.skipped
         numbers = iter(range(len(self.record.chunks)))
         for file in self.record.files:
@@ -106,7 +128,7 @@ class SnapshotTable:
             if not among.nulls:
                 yield from range(begins[among.first], ends[among.last])
 
-    def _chunk(self, part: Part, number: int, columns: Sequence[Column]) -> Iterator[Rows]:
+    def _chunk(self, part: Part, number: int, columns: Sequence[Column]) -> _Stream:
         found, stored = EMPTY, [self.columns[column.name] for column in columns]
         for batch in part.batches(number, [column.name for column in columns]):
             arrays = [
@@ -115,7 +137,7 @@ class SnapshotTable:
             ]
             hashes = row_hashes(arrays, [column.kind() for column in columns])
             found += Fingerprint(len(hashes), int(hashes.sum()))
-            yield Rows(pa.RecordBatch.from_arrays(arrays, [column.name for column in columns]), hashes)
+            yield HashedRows(pa.table(arrays, [column.name for column in columns]), hashes)
         expected = part.file.chunks[number].digest()
         is_whole = [column.name for column in columns] == list(self.columns)
         hash_alike = all(
@@ -155,14 +177,14 @@ class DatabaseTable:
         rows = self.connection.execute(
             statement.format(texts, self.name.rows(), 100 / _RANGE_ROWS, has_null(self.key), order=key_order(self.key))
         ).fetchall()
-        return [tuple(map(str, row)) if len(row) > 1 else str(row[0]) for row in rows]
+        return [text_key(row) for row in rows]
 
     def sums(self, bounds: Sequence[FirstKey], among: KeyRange) -> dict[int, Fingerprint]:
         """The fingerprints within a range, by the ranges that begin at these bounds."""
         columns = list(self.columns.values())
         return range_fingerprints(self.connection, columns, self._hashed([among]), self.key, bounds)
 
-    def rows(self, ranges: Sequence[KeyRange], columns: Sequence[Column], key: Sequence[Column]) -> Generator[Rows]:
+    def rows(self, ranges: Sequence[KeyRange], columns: Sequence[Column], key: Sequence[Column]) -> _Stream:
         """The rows of ranges, by the order of the key; rows without a key are ordered by all columns.
 
         Raises `UnstorableError` for a value that a column of this type cannot have in Arrow.
@@ -175,13 +197,13 @@ class DatabaseTable:
             for column, cast in zip(columns, is_cast, strict=True)
         ]
         for among in ranges:
-            order = key_order(key) if key and not among.nulls else whole_row_order(own)
+            order = row_order(() if among.nulls else key, own)
             source = sql.SQL("{} ORDER BY {}").format(self._inside([among], key), order)
             if any(is_cast):
                 source = sql.SQL("(SELECT {} FROM {}) AS rows").format(sql.SQL(", ").join(selected), source)
             with self.connection.transaction(), copied_out(self.connection, columns, source, str(self.name)) as batches:
                 for batch in batches:
-                    yield Rows(batch, row_hashes(batch.columns, kinds))
+                    yield HashedRows(pa.Table.from_batches([batch]), row_hashes(batch.columns, kinds))
 
     def _hashed(self, ranges: Sequence[KeyRange]) -> sql.Composable:
         """What follows FROM, for the fingerprint of the rows of ranges: of all rows, if one of them has no bounds."""

@@ -107,6 +107,7 @@ def read_schema_rules(path: Path | None) -> SchemaRules:
 
 
 def _rules(statements: Sequence[Sequence[str]]) -> SchemaRules:
+    """What the statements of a schema file say."""
     tables: dict[str, dict[str, ColumnRule]] = {}
     enums: dict[str, frozenset[str]] = {}
     # What gives a column a value when a row has none.

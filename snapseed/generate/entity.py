@@ -138,9 +138,9 @@ class Entity:
     def scale_needed(self, roots: UInt64s) -> Int64s:
         """The smallest scale at which each of these rows of this root entity exists."""
         if self.is_fixed:
-            return np.zeros(len(roots), dtype=np.int64)
+            return np.ones(len(roots), dtype=np.int64)
         needed = -_product(-(roots.astype(np.int64) + 1), 1 / self.root_rows.fraction)
-        return np.where(roots == 0, 0, needed)
+        return np.where(roots == 0, 1, needed)
 
     def earlier_rows(self, other: Entity, roots: UInt64s) -> Int64s:
         """For each row of `other` with these root rows: how many rows of this root entity exist whenever it does.
@@ -208,6 +208,7 @@ def fan_out(
     ends = cache(lambda mean: thresholds(skewed_weights(mean, maximum)))
 
     def count(bits: UInt64s, frame: pl.DataFrame) -> Int64s:
+        """Draw the number of children of each parent, by the mean for its value of `by`."""
         if by is None:
             return categories(bits, ends(means[None])).astype(np.int64)
         counts = np.full(len(bits), -1, dtype=np.int64)
@@ -236,6 +237,7 @@ def counted(expression: pl.Expr, maximum: int) -> FanOut:
     """
 
     def count(_: UInt64s, frame: pl.DataFrame) -> Int64s:
+        """What the expression says for each parent."""
         series = frame.select(expression.cast(pl.Int64).alias("count"))["count"]
         if series.null_count():
             raise ValueError(f"counted() gave {series.null_count()} nulls; add .fill_null(0) to its expression")
@@ -251,6 +253,7 @@ def skewed_weights(mean: float, maximum: int) -> list[int]:
         return [2**120 // (number * 2**16 + shift) ** 2 for number in range(maximum + 1)]
 
     def reaches_mean(shift: int) -> bool:
+        """Whether weights with this shift have at least the mean."""
         found = weights(shift)
         return sum(number * weight for number, weight in enumerate(found)) * 10**6 >= round(mean * 10**6) * sum(found)
 
@@ -312,6 +315,7 @@ class entity:  # noqa: N801 - written as a decorator
         )
 
     def _check_names(self, name: str, error: partial[GeneratorError]) -> None:
+        """Raise `GeneratorError` for names that PostgreSQL or the file system would not take."""
         for identifier in [name, self.table or name, name if self.schema is None else self.schema, *self.columns]:
             if not is_identifier(identifier):
                 raise error("not a PostgreSQL identifier", observed=repr(identifier), expected=IDENTIFIER)
@@ -328,6 +332,7 @@ class entity:  # noqa: N801 - written as a decorator
 
 
 def _check_key(keys: tuple[str, ...], columns: Mapping[str, ColumnType], error: partial[GeneratorError]) -> None:
+    """Raise `GeneratorError` for a key that is not made of columns that can be in one."""
     if not keys or len(set(keys)) < len(keys):
         raise error("a key needs one column, or several different ones", observed=", ".join(keys) or "no column")
     for name in keys:

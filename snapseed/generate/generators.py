@@ -57,7 +57,7 @@ def load_generators(folder: Path) -> Generators:
 
 
 def where_it_failed(exc: BaseException, folder: Path, code: CodeType | None = None) -> str:
-    """File and line of the innermost frame in `folder`, for an exception of a generator; else those of its `code`."""
+    """File and line of the innermost frame in `folder`, for an exception of a generator; or those of its `code`."""
     frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if Path(frame.filename).is_relative_to(folder)]
     if isinstance(exc, SyntaxError) and exc.filename:
         return f"{exc.filename}:{exc.lineno}"
@@ -90,6 +90,7 @@ def _import(folder: Path, path: Path) -> ModuleType:
 
 
 def _check(entity: Entity, entities: Mapping[str, Entity]) -> None:
+    """Raise `GeneratorError` for an entity that does not fit together with the others."""
     where = entity.function.__code__.co_filename
     if entities[entity.name] is not entity:
         raise GeneratorError(f"two entities are named {entity.name!r}", where=where)
@@ -109,6 +110,7 @@ def _check(entity: Entity, entities: Mapping[str, Entity]) -> None:
 
 
 def _check_lookups(entities: Mapping[str, Entity]) -> None:
+    """Raise `GeneratorError` for lookup entities that need each other."""
     needs = {
         name: set(entity.parameters) - {ancestor.name for ancestor in entity.ancestors}
         for name, entity in entities.items()

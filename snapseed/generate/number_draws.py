@@ -30,6 +30,7 @@ def named_draw(method: _Method) -> _Method:
 
     @wraps(method)
     def named(self: NumberDraws, column: str, *arguments: object, **options: object) -> object:
+        """Call the method, and put what was to be drawn before the text of an error."""
         try:
             return method(self, column, *arguments, **options)
         except (TypeError, ValueError) as exc:
@@ -247,4 +248,5 @@ class NumberDraws:
         return times.dates(self.bits(column), start, end)
 
     def _siblings(self) -> pl.Series:
+        """The position of each row or item among its siblings."""
         return self.positions

@@ -1,4 +1,4 @@
-"""What a generator returns, checked and converted to Arrow.
+"""What a generator returns, checked and converted to Arrow, and the files that its rows are in.
 
 A violated declaration is an error that names entity and column.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,11 +17,14 @@ from snapseed.generate.column_rules import ColumnRule
 from snapseed.generate.draws.texts import canonical_json
 from snapseed.generate.entity import Entity
 from snapseed.snapshot.arrow import data_of, offsets_of
+from snapseed.snapshot.hashing import EMPTY, combined
 from snapseed.snapshot.keys import key_at, sortable
-from snapseed.snapshot.manifest import Column
+from snapseed.snapshot.manifest import Column, EntityRecord, FileList, FirstKey, PartFile
+from snapseed.snapshot.store import Staging
+from snapseed.snapshot.store_folder import describe, writing_to
 from snapseed.snapshot.types import ColumnType, Family
 from snapseed.snapshot.values import array_elements
-from snapseed.snapshot.writing import PartWriter
+from snapseed.snapshot.writing import PartWriter, WrittenFile
 
 # This many rows of each call are checked for PostgreSQL's own spelling of JSON, value by value in Python. Enough to
 # catch a generator that spells it differently; a rare wrong row is still found when a load is verified.
@@ -30,6 +34,10 @@ _JSON_SAMPLE = 4
 _ESCAPED_NUL = (r"\\u0000", r"(^|[^\\])(\\\\)*\\u0000")
 # A value in an error is cut, so that the rest of it can be read.
 _SAMPLE_CHARACTERS = 60
+# An entity has at most so many files in the manifest itself, which git and people may read: a few megabytes. Beyond
+# that, they are in lists of so many, and the memory of a run does not grow with their number.
+MOST_FILES = 10_000
+_LISTED = 1_000
 
 
 def checked_table(entity: Entity, frame: object, rows: int, rules: Mapping[str, ColumnRule]) -> pa.Table:
@@ -83,6 +91,7 @@ def _comparable(keys: pa.Array) -> pa.Array:
 
 
 def _converted(entity: Entity, name: str, kind: ColumnType, series: pl.Series) -> pa.Array:
+    """A column of the frame as Arrow has it in a snapshot. Raises `GeneratorError` if it does not fit its type."""
     try:
         if series.dtype == pl.Object:  # polars would pass on the addresses of the objects
             raise ValueError("Python objects have no column type")  # noqa: TRY301
@@ -136,6 +145,7 @@ def _check_lossless(given: pa.DataType, wanted: pa.DataType) -> None:
 
 
 def _nature(arrow: pa.DataType) -> str:
+    """What kind of value an Arrow type has, in words."""
     if pa.types.is_string(arrow) or pa.types.is_large_string(arrow) or pa.types.is_string_view(arrow):
         return "text"
     if pa.types.is_boolean(arrow):
@@ -151,6 +161,7 @@ def _innermost(arrow: pa.DataType) -> pa.DataType:
 
 
 def _check_key(entity: Entity, table: pa.Table) -> None:
+    """Raise `GeneratorError` unless the keys are complete, unique and in ascending order."""
     columns = [table.column(name).chunk(0) for name in entity.key_columns]
     columns = [
         # Spaces at the end of a `character` do not count.
@@ -188,6 +199,7 @@ def _is_rising(columns: list[pa.Array]) -> pa.Array:
 
 
 def _check_json(entity: Entity, name: str, texts: pa.Array) -> None:
+    """Raise `GeneratorError` if one of the first texts is not spelled as `jsonb` prints it."""
     for text in texts.slice(0, _JSON_SAMPLE).to_pylist():
         if text is None:
             continue
@@ -202,6 +214,7 @@ def _check_json(entity: Entity, name: str, texts: pa.Array) -> None:
 
 
 def _broken(entity: Entity, column: str | None, observed: str, expected: str) -> GeneratorError:
+    """The error about rows that break the declaration of their entity."""
     return GeneratorError(
         f"the generator of {entity.name!r} returned rows that break its declaration",
         where=f"entity {entity.name!r}" + (f", column {column!r}" if column else ""),
@@ -240,3 +253,66 @@ def keys_do_not_ascend(entity: Entity, path: str) -> GeneratorError:
         expected="unique keys that ascend with the root row; "
         + ("rows.key() makes them" if isinstance(entity.key, str) else "the parent's key does"),
     )
+
+
+# ── The files of an entity ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+class EntityFiles:
+    """The files of one entity so far, in the order of their keys."""
+
+    def __init__(self, entity: Entity, staging: Staging, most: int = MOST_FILES) -> None:
+        self._entity, self._staging, self._most = entity, staging, most
+        self._files: list[PartFile] = []
+        self._lists: list[FileList] = []
+        self._total = EMPTY
+        self._last_key: FirstKey | None = None
+
+    def add(self, written: WrittenFile) -> None:
+        """Take the next file. Raises `GeneratorError` if its keys do not follow those of the file before."""
+        file = written.file
+        key = columns_of(self._entity, self._entity.key_columns)
+        first = sortable(file.chunks[0].first_key, key)
+        if self._last_key is not None and sortable(self._last_key, key) >= first:
+            raise keys_do_not_ascend(self._entity, file.path)
+        self._last_key = written.last_key
+        self._total = combined([self._total, *(chunk.digest() for chunk in file.chunks)])
+        self._files.append(file)
+        if len(self._files) > self._most:
+            # From the first list on, no more files wait than one has.
+            self._most = min(self._most, _LISTED)
+            self._list_files(len(self._files) - len(self._files) % self._most)
+
+    def record(self) -> EntityRecord:
+        """What the manifest says of the entity."""
+        if self._lists:
+            self._list_files(len(self._files))
+        entity = self._entity
+        return EntityRecord(
+            name=entity.name,
+            schema=entity.schema,
+            table=entity.table,
+            key=entity.key,
+            columns=columns_of(entity, entity.columns),
+            parent=entity.parent.name if entity.parent else None,
+            rows=self._total.rows,
+            fingerprint=str(self._total),
+            files=tuple(self._files),
+            lists=tuple(self._lists) if self._lists else msgspec.UNSET,
+        )
+
+    def _list_files(self, count: int) -> None:
+        """Write the first files into lists, and forget them."""
+        folder, size = self._staging.folder, min(self._most, _LISTED)
+        for first in range(0, count, size):
+            files = self._files[first : min(first + size, count)]
+            path = folder / self._entity.name / f"files-{len(self._lists):05d}.json"
+            with writing_to(path):
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(msgspec.json.encode(files))
+                name, length, sha256 = describe(path, folder)
+            rows, data_bytes = sum(file.rows for file in files), sum(file.bytes for file in files)
+            listed = FileList(name, length, sha256, len(files), rows, data_bytes)
+            self._staging.put(listed)
+            self._lists.append(listed)
+        del self._files[:count]

@@ -20,8 +20,8 @@ from snapseed.errors import GeneratorError, without_interrupts
 from snapseed.generate.part import PartResult, PartTask, Told, make_part
 from snapseed.generate.request import Tasks
 
-# Tasks handed out ahead of the one whose result is next, per process: enough that no process waits for work. Workers of
-# a cluster are less alike, and one that dies holds its part up.
+# Tasks handed out ahead of the one whose result is next, per process: enough that no process waits for work. The
+# workers of a cluster differ more in speed, and a part is late if its worker dies.
 _AHEAD, _AHEAD_ELSEWHERE = 2, 8
 # How often to ask the processes how far they are.
 _ASKED_SECONDS = 0.2
@@ -55,6 +55,8 @@ def make_parts(
 
 
 def _made_elsewhere(tasks: Tasks, told: Told, executor: Executor) -> Generator[tuple[int, PartResult], None, None]:
+    """The result of each task with its number, made by the executor."""
+
     def ahead() -> int:
         return _AHEAD_ELSEWHERE * getattr(executor, "width", available_cores())
 
@@ -62,11 +64,13 @@ def _made_elsewhere(tasks: Tasks, told: Told, executor: Executor) -> Generator[t
 
 
 def _made_here(tasks: Tasks, told: Told, jobs: int) -> Generator[tuple[int, PartResult], None, None]:
+    """The result of each task with its number, made by this process and, if it takes long, by others too."""
     rest, began, done = enumerate(tasks), time.monotonic(), 0
     others: _Others | None = None
     with ExitStack() as stack:
 
         def count(rows: int) -> None:
+            """Tell of a slice, and start other processes once that pays."""
             nonlocal others, done
             told(rows)
             done += rows
@@ -93,6 +97,7 @@ def _processes(jobs: int, told: Told) -> Iterator[tuple[Executor, Callable[[], N
     made, known = context.Value("q", 0), 0
 
     def ask() -> None:
+        """Tell how many root rows have been made since the last call."""
         nonlocal known
         # Without the lock, which a process that was killed may hold.
         before, known = known, made.get_obj().value
@@ -154,6 +159,7 @@ class _Others:
                 self.advance()
 
     def _take(self) -> None:
+        """Wait for the first result that is missing, and tell of it."""
         number, task, future = self._waiting.popleft()
         try:
             self._made.append((number, future.result()))
@@ -185,6 +191,7 @@ _made: Synchronized[int]
 
 
 def _begin(made: Synchronized[int]) -> None:
+    """Prepare a process that makes parts."""
     global _made  # noqa: PLW0603 - the only way from an initializer to the tasks
     _made = made
     # Ctrl-C is the parent's, which ends its workers with SIGTERM.
@@ -194,7 +201,10 @@ def _begin(made: Synchronized[int]) -> None:
 
 
 def _make_counted(task: PartTask) -> PartResult:
+    """Make a part in a process that was started for it, and count its root rows."""
+
     def count(rows: int) -> None:
+        """Add a slice to the root rows that all processes have made."""
         with _made.get_lock():
             _made.value += rows
 
@@ -202,6 +212,7 @@ def _make_counted(task: PartTask) -> PartResult:
 
 
 def _end_with_parent() -> None:
+    """End this process as soon as its parent is gone."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])

@@ -76,6 +76,7 @@ class PoolFolder:
         return self._kept[build]
 
     def _as_they_are(self, pools: Iterable[str]) -> dict[str, int]:
+        """When the files of these pools were last changed."""
         return {name: self.pool(name).pools[name] for name in pools}
 
     def kept(self, table: pl.DataFrame) -> _Kept | None:
@@ -116,6 +117,7 @@ class Pools:
         return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
 
     def _recorded(self, kept: _Kept) -> pl.DataFrame:
+        """A table, after a note that its pools were used."""
         self.used.update(kept.pools)
         return kept.table
 
@@ -140,6 +142,7 @@ def values_of(texts: Sequence[str | None], kind: ColumnType) -> pa.Array:
 
 
 def _read(path: Path) -> pl.DataFrame:
+    """The rows of a CSV file as texts."""
     try:
         # Python's reader rather than polars': it infers no types, so the words `nan` and `1984` stay text, and it does
         # the same in every version. A pool is small.

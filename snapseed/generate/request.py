@@ -14,11 +14,11 @@ from snapseed.config import Environment, Project, Store
 from snapseed.config.settings import suggestion
 from snapseed.errors import UsageError
 from snapseed.generate.code import packed
-from snapseed.generate.gathering import MOST_FILES
 from snapseed.generate.generators import load_generators
+from snapseed.generate.output import MOST_FILES
 from snapseed.generate.part import SLICES, PartTask, Slices, make_part
 from snapseed.snapshot.manifest import names_of
-from snapseed.snapshot.store import Staging, has_snapshot, open_snapshot, part_path
+from snapseed.snapshot.store import Staging, existing_snapshot, part_path
 from snapseed.snapshot.store_folder import FolderStaging, writing_to
 from snapseed.snapshot.writing import CHUNK_ROWS
 
@@ -76,7 +76,9 @@ def resolve_request(
             known, meant = ", ".join(generators.entities), suggestion(entity, generators.entities) or "check --only"
             raise UsageError("there is no such entity", observed=entity, expected=f"one of: {known}", next_step=meant)
     name = environment.snapshot if part is None else f"{environment.snapshot}-part-{part}"
-    scale = scale or environment.scale or _existing_scale(environment.snapshots, name)
+    scale = scale or environment.scale
+    if scale is None and (existing := existing_snapshot(environment.snapshots, name)):
+        scale = existing.manifest.scale or None
     if scale is None:
         raise UsageError(
             "there is no scale",
@@ -86,12 +88,6 @@ def resolve_request(
         )
     seed, store = project.seed if seed is None else seed, environment.snapshots
     return Request(name, seed, scale, names_of(only), environment.max_size, part, store=store)
-
-
-def _existing_scale(store: Store, name: str) -> int | None:
-    if not has_snapshot(store, name):
-        return None
-    return open_snapshot(store, name).manifest.scale or None
 
 
 @dataclass(frozen=True)

@@ -58,25 +58,43 @@ class Draws(NumberDraws):
 
     @named_draw
     def reference(
-        self, column: str, entity: Entity, exponent: Number = 0, *, distinct: bool = False, unique: bool = False
+        self,
+        column: str,
+        entity: Entity,
+        exponent: Number = 0,
+        *,
+        latest: float = 1,
+        distinct: bool = False,
+        unique: bool = False,
     ) -> pl.Series:
         """The key of a random row of a root entity. It exists at every scale that has this row.
 
         In a root entity that grows, these are the earlier rows; the very first row has none, and gets null. All are
-        equally likely, or with an `exponent` the first ones the most popular, as in `zipf`. With `distinct`, siblings
-        get different keys, in ascending order, as tables that join two others need; `among` in the fan-out limits the
-        number of siblings to the rows that exist. With `unique`, rows of a root entity get the key of the row of their
-        own number, so that no key comes twice. The keys are those that `rows.key()` makes. Raises `ValueError` if
-        `entity` is not a root entity or has a key of several columns, and if there are too few rows for distinct or
-        unique keys.
+        equally likely, or with an `exponent` the first ones the most popular, as in `zipf`. Rows that exist early are
+        referred to more often. With `latest`, a share such as 0.2 (in hundredths), only the latest ones are drawn, and
+        at least those that are new since the last root row, so that all get about as many references. With `distinct`,
+        siblings get different keys, in ascending order, as tables that join two others need; `among` in the fan-out
+        limits the number of siblings to the rows that exist. With `unique`, rows of a root entity get the key of the
+        row of their own number, so that no key comes twice. The keys are those that `rows.key()` makes. Raises
+        `ValueError` if `entity` is not a root entity or has a key of several columns, for a share that is not between 0
+        and 1, and if there are too few rows for distinct or unique keys.
 
         >>> rows.reference("invited_by", things).to_list()
         [None, 1, 1, 2]
         """
         if entity.parent is not None:
             raise ValueError(f"{entity.name} is not a root entity")
+        if not 0 <= latest <= 1:
+            raise ValueError(f"`latest` is a share from 0 to 1, got {latest}")
         existing = entity.earlier_rows(self.entity, self.roots)
-        sizes = np.maximum(existing, 1)
+        sizes = everything = np.maximum(existing, 1)
+        if latest != 1 and not unique:
+            # What has been added since the last root row would not be drawn otherwise.
+            before = entity.earlier_rows(self.entity, self.roots - np.minimum(self.roots, 1))
+            added = existing - before * (self.roots > 0)
+            together = choices.counts(self._siblings()) if distinct else np.ones_like(sizes)
+            share = everything * round(100 * latest) // 100
+            sizes = np.minimum(np.maximum.reduce([share, added, together]), everything)
         if unique:
             if self.entity.parent is not None or np.any(self.roots >= sizes.astype(np.uint64)):
                 raise ValueError(f"{entity.name} has too few rows for unique keys, or {self.entity.name} has a parent")
@@ -92,6 +110,7 @@ class Draws(NumberDraws):
             chosen = below(self.bits(column), sizes.astype(np.uint64))
         else:
             chosen = (numbers.ranks(self.bits(column), sizes, exponent) - 1).astype(np.uint64)
+        chosen = chosen + (everything - sizes).astype(np.uint64)
         keys = entity.keys_of(chosen, np.zeros(len(self), dtype=np.uint64), self.settings.seed)
         frame = pl.DataFrame({"key": keys, "exists": existing > 0})
         return frame.select(pl.when("exists").then("key").alias(column)).to_series()

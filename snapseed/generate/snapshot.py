@@ -20,16 +20,16 @@ import msgspec
 from snapseed.config import Project, Store
 from snapseed.errors import ManifestError, SnapseedError, SnapshotError, SpaceError, UsageError
 from snapseed.events import Advanced, Listener, Note, ignore, phase
-from snapseed.generate.gathering import EntityFiles
 from snapseed.generate.generators import load_generators
+from snapseed.generate.output import EntityFiles
 from snapseed.generate.parallel import make_parts
 from snapseed.generate.request import Request, Tasks, estimate
-from snapseed.snapshot.manifest import EntityRecord, Manifest
+from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import (
     Snapshot,
     Staging,
+    existing_snapshot,
     file_problem,
-    has_snapshot,
     open_snapshot,
     place_of,
     replacing,
@@ -40,6 +40,8 @@ from snapseed.units import size
 _LIBRARIES = ("numpy", "polars", "pyarrow")
 # What rows and files depend on, apart from the generators and their pools.
 _SETTINGS = ("seed", "scale", "now", "part_rows", "chunk_rows")
+# What an entity says of its table.
+_DECLARED = ("schema", "table", "key", "columns", "parent")
 # A snapshot of this many parts takes longer than it takes to estimate its size.
 _MANY_PARTS = 8
 
@@ -171,6 +173,7 @@ def make_manifest(
     done = 0
 
     def told(rows: int) -> None:
+        """Pass on how many root rows have been made."""
         nonlocal done
         done += rows
         listener(Advanced("generating", done, tasks.root_rows, "root rows"))
@@ -212,11 +215,8 @@ def _without_entities(project: Project, request: Request) -> Manifest:
 
 def _previous(project: Project, request: Request) -> Snapshot | None:
     """The snapshot that will be replaced. A damaged one is ignored, unless some of it would be kept."""
-    store = request.store_in(project)
-    if not has_snapshot(store, request.name):
-        return None
     try:
-        return open_snapshot(store, request.name)
+        return existing_snapshot(request.store_in(project), request.name)
     except ManifestError:
         if request.only:
             raise
@@ -239,6 +239,7 @@ def _kept(previous: Snapshot, project: Project, request: Request) -> Snapshot:
 
 
 def _copy_files(kept: Snapshot, staging: Staging) -> None:
+    """Take over the files of entities that are kept. Raises `SnapshotError` for a damaged one."""
     there = staging.take_over(kept.manifest)
     for file in kept.manifest.files:
         if file.path not in there:
@@ -269,14 +270,10 @@ def _differences(stored: Manifest, made: Manifest, names: Sequence[str]) -> Iter
         old, new = stored.entity(name), made.entity(name)
         if old is None or new is None:
             yield f"{name}: only in {'the generators' if old is None else 'the snapshot'}"
-        elif _declaration(old) != _declaration(new):
+        elif any(getattr(old, name) != getattr(new, name) for name in _DECLARED):
             yield f"{name}: its declaration has changed"
         elif old.digest() != new.digest():
             pairs = enumerate(zip(old.chunks, new.chunks, strict=False))
             place = next((f", first in chunk {number}" for number, (there, here) in pairs if there != here), "")
             there, here = (f"{record.rows:,} rows ({record.fingerprint})" for record in (old, new))
             yield f"{name}: the snapshot has {there}, generated {here}{place}"
-
-
-def _declaration(record: EntityRecord) -> tuple[object, ...]:
-    return record.schema, record.table, record.key, record.columns, record.parent

@@ -94,7 +94,8 @@ def _asked(folder: Path, *arguments: str) -> CompletedProcess[bytes]:
     """What git answers; 1 is the code of a setting that is not there. Raises `UsageError` for any other failure."""
     done = git(folder, *arguments)
     if done.returncode > 1:
-        said, advice = done.stderr.decode(errors="replace").strip(), "this needs a repository with the snapshots in it"
+        said = done.stderr.decode(errors="replace").strip()
+        advice = "run it in a git repository that contains the project; `git init` makes one"
         raise UsageError("git refused", where=str(folder), observed=said, next_step=advice)
     return done
 

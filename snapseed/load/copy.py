@@ -11,7 +11,7 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -23,10 +23,12 @@ from psycopg import sql
 
 from snapseed.events import Advanced, Listener, ignore
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_rows
-from snapseed.load.plan import Slice, TablePlan
+from snapseed.load.plan import ColumnPlan, Slice, TablePlan
 from snapseed.load.request import LoadSettings
+from snapseed.postgres import listed
 from snapseed.postgres.connect import Connection
-from snapseed.postgres.rowhash import key_list, row_hash
+from snapseed.postgres.rowhash import row_hash
+from snapseed.snapshot.manifest import Column
 from snapseed.snapshot.parquet import Part, readable
 from snapseed.snapshot.store import Snapshot
 
@@ -82,7 +84,7 @@ def copy_rows(
     with (
         encoded(snapshot, table, settings) as stream,
         connection.cursor() as cursor,
-        cursor.copy(statement.format(into, _columns(table), sql.SQL(options))) as copy,
+        cursor.copy(statement.format(into, _names(table.columns), sql.SQL(options))) as copy,
     ):
         if table.binary:
             copy.write(BINARY_HEADER)
@@ -109,7 +111,7 @@ def copy_rows(
 def stage_table(connection: Connection, table: TablePlan) -> sql.Identifier:
     """Create the temporary table for an upsert, with the columns of `table` and no constraints; gone at the commit."""
     query = sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA")
-    connection.execute(query.format(stage_of(table), _columns(table), table.table.identifier()))
+    connection.execute(query.format(stage_of(table), _names(table.columns), table.table.identifier()))
     return stage_of(table)
 
 
@@ -123,19 +125,19 @@ def merge_rows(connection: Connection, table: TablePlan) -> None:
     others = [sql.Identifier(column.name) for column in columns if column not in table.entity.key_columns]
     action: sql.Composable = sql.SQL("NOTHING")
     if others:
-        assignments = sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(name) for name in others)
+        assignments = listed(sql.SQL("{0} = excluded.{0}").format(name) for name in others)
         differ = sql.SQL("{} OPERATOR(pg_catalog.<>) {}").format(
             row_hash(columns, "held"), row_hash(columns, "excluded")
         )
         action = sql.SQL("UPDATE SET {} WHERE {}").format(assignments, sql.SQL("true") if table.updates_all else differ)
-    target, names, keys = table.table.identifier(), _columns(table), key_list(table.entity)
+    target, names, keys = table.table.identifier(), _names(table.columns), _names(table.entity.key_columns)
     query = sql.SQL("INSERT INTO {} AS held ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} ON CONFLICT ({}) DO {}")
     connection.execute(query.format(target, names, names, stage_of(table), keys, action))
 
 
 def staged_keys(table: TablePlan) -> sql.Composed:
     """The SQL condition for the rows of `table` that were upserted."""
-    keys = key_list(table.entity)
+    keys = _names(table.entity.key_columns)
     return sql.SQL("({}) IN (SELECT {} FROM {})").format(keys, keys, stage_of(table))
 
 
@@ -169,6 +171,7 @@ def read_ahead(items: Iterator[_Item], depth: int, name: str) -> Iterator[Iterat
         waiting = deque(thread.submit(next, items, None) for _ in range(depth + 1))
 
         def taken() -> Iterator[_Item]:
+            """Each item, after asking for one more."""
             while (item := waiting.popleft().result()) is not None:
                 waiting.append(thread.submit(next, items, None))
                 yield item
@@ -221,6 +224,6 @@ def _widen_socket(connection: Connection, size: int) -> None:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
 
 
-def _columns(table: TablePlan) -> sql.Composed:
-    """The columns that the rows have, separated by commas."""
-    return sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
+def _names(columns: Sequence[Column | ColumnPlan]) -> sql.Composed:
+    """The names of these columns, separated by commas."""
+    return listed(column.name for column in columns)

@@ -16,13 +16,13 @@ from psycopg import sql
 
 from snapseed.load.copy import copy_rows, merge_rows, stage_table, staged_keys
 from snapseed.load.outcome import CopyStarted, times_of
-from snapseed.load.partitions.exchange import attach_partitions, drop_partitions
-from snapseed.load.partitions.staging import StagedTable
+from snapseed.load.partitions.staging import StagedTable, attach_partitions, drop_partitions
 from snapseed.load.plan import EmptiedTable, Emptying, LoadPlan, Prepared, TablePlan
 from snapseed.load.prepare import LoadSession
 from snapseed.load.request import Mode
 from snapseed.load.restore import fill_views, restore_positions
 from snapseed.load.unchanged import table_state
+from snapseed.postgres import listed
 from snapseed.postgres.connect import Connection, Statements, role_search_path
 from snapseed.postgres.facts import SequenceFacts, TableName
 from snapseed.postgres.locks import lock_tables
@@ -111,7 +111,7 @@ def empty_tables(connection: Connection, plan: LoadPlan) -> None:
     # A truncated table may refer to one that is deleted from, never the other way round.
     tables = _referring_first(plan)
     if truncated := [table.table.rows() for table in tables if table.empty_by is Emptying.TRUNCATE]:
-        connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(truncated)))
+        connection.execute(sql.SQL("TRUNCATE {}").format(listed(truncated)))
     for table in tables:
         if table.empty_by is Emptying.DELETE:
             connection.execute(sql.SQL("DELETE FROM {}").format(table.table.rows()))
@@ -130,7 +130,7 @@ def set_storage(connection: Connection, plan: LoadPlan, storage: LiteralString) 
     for table in plan.tables:
         if table.uncompressed:
             actions = (action.format(sql.Identifier(name)) for name in table.uncompressed)
-            _alter(connection, table, "{}", sql.SQL(", ").join(actions))
+            _alter(connection, table, "{}", listed(actions))
 
 
 def build_indexes(connection: Connection, plan: LoadPlan) -> None:
@@ -215,7 +215,7 @@ def record(session: LoadSession, prepared: Prepared, plan: LoadPlan, staged: Map
 
 
 def new_load(session: LoadSession, prepared: Prepared, plan: LoadPlan, staged: Mapping[str, StagedTable]) -> NewLoad:
-    """The record of a load. After a dry run, the changes are still to come: nobody knows on which pages."""
+    """The record of a load. In a dry run nothing has changed yet, so nobody knows on which pages."""
     manifest, state = session.snapshot.manifest, dict[str, object]()
     is_ahead = session.request.dry_run
     for table in plan.tables:

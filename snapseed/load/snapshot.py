@@ -79,6 +79,7 @@ def load_snapshot(
 
     @contextmanager
     def session(phase_name: str) -> Iterator[LoadSession]:
+        """A connection for this load, made in a phase of this name."""
         with over_connection(target, tell, phase_name) as (connection, heard):
             yield LoadSession(
                 project, environment, snapshot, target, request, settings, queued, connection, heard, events, executor
@@ -200,10 +201,11 @@ def _analyze(session: Session, target: Target, plan: LoadPlan, environment: Envi
     """
 
     def analyze(name: TableName, session: Session, _stop: object = None, what: LiteralString = "{}") -> None:
+        """Analyze a table in a transaction of its own."""
         with session.transaction():
             locks.set_limits(session, environment)
             with role_search_path(session):
-                # Autovacuum begins at the same time. To wait until it is cancelled takes a second for each table.
+                # Autovacuum begins at the same time. To wait until it is canceled takes a second for each table.
                 session.execute(sql.SQL("ANALYZE (SKIP_LOCKED) " + what).format(name.identifier()))
             if session.info.server_version >= _FLUSHES:
                 # Publish the counts that `--if-changed` compares now, not some time after this session ends.

@@ -108,7 +108,9 @@ def table_state(
 
     `pages` are the ones to sample, to compare with an earlier state.
     """
-    facts = _facts(connection, table)
+    with connection.cursor(row_factory=dict_row) as cursor:
+        facts = cursor.execute(query("table_state"), {"table": table.identifier().as_string(connection)}).fetchone()
+    assert facts is not None
     last = max(facts.pop("blocks") - 1, 0)
     may_sample = facts.pop("may_select") and table.alone
     if pages is None:
@@ -129,11 +131,3 @@ def _sample(connection: Connection, entity: EntityRecord, table: TableName, page
     total = sql.SQL("SELECT count(*) || ' ' || coalesce(sum(digest), 0) FROM ({}) sampled")
     ((sample,),) = connection.execute(total.format(sql.SQL(" UNION ALL ").join(parts))).fetchall()
     return str(sample)
-
-
-def _facts(connection: Connection, table: TableName) -> dict[str, Any]:
-    """What the catalogs and the statistics say about the table now."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        facts = cursor.execute(query("table_state"), {"table": table.identifier().as_string(connection)}).fetchone()
-    assert facts is not None
-    return facts

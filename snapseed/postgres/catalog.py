@@ -9,13 +9,9 @@ import msgspec
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from snapseed.postgres import query
+from snapseed.postgres import listed, query
 from snapseed.postgres.connect import Connection, role_search_path
-from snapseed.postgres.facts import (
-    ServerFacts,
-    TableFacts,
-    TableName,
-)
+from snapseed.postgres.facts import ServerFacts, TableFacts, TableName
 
 # The queries about the parts of a table. Each has the name of its field in `TableFacts`.
 _PARTS = ("columns", "indexes", "foreign_keys", "triggers", "rules", "sequences", "referenced_by")
@@ -64,7 +60,10 @@ def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[Tabl
             # Citus lets nobody alter the sequences of its tables.
             sequences = [sequence | {"may_alter": False} for sequence in table["sequences"]]
             table |= {"citus": row["citus"], "alone": False, "sequences": sequences}
-    _add_definitions(connection, [index for row in rows.values() for index in row["indexes"]])
+    indexes = [index for row in rows.values() for index in row["indexes"]]
+    definitions = index_definitions(connection, [index["oid"] for index in indexes])
+    for index in indexes:
+        index["definition"] = definitions[index["oid"]]
     others = [other for row in rows.values() for part in ("referenced_by", "foreign_keys") for other in row[part]]
     _look_for_rows(connection, [*rows.values(), *others])
     facts = {
@@ -76,15 +75,12 @@ def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[Tabl
     return {name: facts[full] for name, full in found.items() if full in facts}
 
 
-def _add_definitions(connection: Connection, indexes: Sequence[dict[str, Any]]) -> None:
-    """The text of each index, which means the same where it is read and where it is rebuilt."""
-    statement = (
-        "SELECT ARRAY(SELECT pg_catalog.pg_get_indexdef(oid) FROM pg_catalog.unnest(%s::pg_catalog.oid[]) AS oid)"
-    )
+def index_definitions(connection: Connection, oids: Sequence[int]) -> dict[int, str]:
+    """The text of each index, by its oid. It means the same where it is read and where the index is built."""
+    statement = """SELECT oid::pg_catalog.int8, pg_catalog.pg_get_indexdef(oid)
+                     FROM pg_catalog.unnest(%s::pg_catalog.oid[]) AS oid"""
     with connection.transaction(force_rollback=True), role_search_path(connection):
-        ((texts,),) = connection.execute(statement, [[index["oid"] for index in indexes]]).fetchall()
-    for index, text in zip(indexes, texts, strict=True):  # type: ignore[call-overload]
-        index["definition"] = text
+        return dict(connection.execute(statement, [list(oids)]).fetchall())  # type: ignore[arg-type]
 
 
 def _look_for_rows(connection: Connection, tables: Sequence[dict[str, Any]]) -> None:
@@ -96,7 +92,7 @@ def _look_for_rows(connection: Connection, tables: Sequence[dict[str, Any]]) -> 
         where = sql.SQL(" AND ").join([sql.SQL("true"), *filled])
         exists = sql.SQL("EXISTS (SELECT 1 FROM {} WHERE {})").format(name.rows(), where)
         looks.append(exists if table["may_look"] else sql.SQL("NULL"))
-    statement = sql.SQL("SELECT ARRAY[{}]::bool[]").format(sql.SQL(", ").join(looks))
+    statement = sql.SQL("SELECT ARRAY[{}]::bool[]").format(listed(looks))
     ((answers,),) = connection.execute(statement).fetchall()
     for table, answer in zip(tables, answers, strict=True):  # type: ignore[call-overload]
         table["has_rows"] = answer

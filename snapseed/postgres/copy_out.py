@@ -15,6 +15,7 @@ from psycopg import errors, generators, pq, sql
 
 from snapseed.core import BAD_STREAM, BEYOND_ARROW, NO_ROOM, CopyStream, library, reason
 from snapseed.errors import ServerError, SnapseedError, SnapshotError
+from snapseed.postgres import listed
 from snapseed.postgres.connect import Connection
 from snapseed.snapshot.decoding import Receiver
 from snapseed.snapshot.manifest import Column
@@ -51,13 +52,13 @@ def copied_out(
 ) -> closing[Generator[pa.RecordBatch]]:
     """Columns of `source`, in batches. `source` is what follows FROM: a table or subquery, conditions, an order.
 
-    Use it in a `with` block. When the block is left early, the COPY is cancelled: its transaction has failed, but the
+    Use it in a `with` block. When the block is left early, the COPY is canceled: its transaction has failed, but the
     connection can be used again. Until then, nothing else may use the connection.
 
     Iterating raises the driver's errors, `SnapshotError` for a value that a snapshot cannot hold, and `ServerError` if
     the server does not send rows of these columns; `where` says in these errors where the rows are from.
     """
-    names = sql.SQL(", ").join(_as_stored(column) for column in columns)
+    names = listed(_as_stored(column) for column in columns)
     statement = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT (FORMAT binary)").format(names, source)
     return closing(_batches(connection, statement, columns, where, limits))
 
@@ -72,6 +73,7 @@ def _as_stored(column: Column) -> sql.Composed:
 def _batches(
     connection: Connection, statement: sql.Composed, columns: Sequence[Column], where: str, limits: BatchLimits
 ) -> Generator[pa.RecordBatch]:
+    """The rows of a COPY, in batches."""
     receiver, read, taken, state = Receiver(columns), library().snapseed_read, 0, _FULL
     with _copying(connection, statement), _stream(connection.pgconn) as stream:
         while state != _ENDED:
@@ -101,6 +103,7 @@ def _batches(
 
 @contextmanager
 def _copying(connection: Connection, statement: sql.Composed) -> Iterator[None]:
+    """The COPY, which has ended when the block is left."""
     with connection.cursor() as cursor:
         try:
             with cursor.copy(statement):
@@ -123,11 +126,13 @@ def _require_end(connection: Connection, stream: CopyStream, where: str) -> None
 
 
 def _unstorable(place: str, observed: str, table: str, column: str | None = None) -> SnapseedError:
+    """The error about a value that no snapshot can hold."""
     summary, advice = "a snapshot cannot hold a value of the database", "change the value, or leave out its column"
     return UnstorableError(summary, where=place, observed=observed, next_step=advice, table=table, column=column)
 
 
 def _unexpected(where: str, observed: str) -> SnapseedError:
+    """The error about an answer that is not the rows that were asked for."""
     return ServerError(
         "the server sent something other than the rows",
         where=where,

@@ -23,7 +23,7 @@ _FAILED_STATES = ("25P03", "25P04", "40001", "40P01", "55P03")
 # On a standby, or by a setting.
 _READ_ONLY = "25006"
 
-# Those of them that may succeed on a retry. A full disk, a cancelled statement or a full table will not.
+# Those of them that may succeed on a retry. A full disk, a canceled statement or a full table will not.
 _PASSING_CLASS = "08"
 _PASSING_STATES = frozenset(
     {
@@ -94,6 +94,7 @@ def not_connected(exc: psycopg.OperationalError, where: str) -> SnapseedError:
 
 
 def _is_refused(message: str) -> bool:
+    """Whether every server that was tried refused the connection for good."""
     answers = message.split(_EACH_SERVER)
     return all(_REFUSALS.search(answer) for answer in answers[1:] or answers)
 

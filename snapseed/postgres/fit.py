@@ -9,6 +9,7 @@ from psycopg import sql
 
 from snapseed.config.settings import suggestion
 from snapseed.errors import ConfigurationError, SchemaError
+from snapseed.postgres import listed
 from snapseed.postgres.catalog import read_tables
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.facts import ColumnFacts, TableFacts, TableName
@@ -94,8 +95,7 @@ def lacks_privilege(privilege: str, facts: TableFacts, role: str, columns: Seque
     if len(columns) in {0, len(facts.columns)}:
         return problem(f"the role lacks {privilege} on {facts.name}", f"GRANT {privilege} ON {{}} TO {{}}", *names)
     text = f"the role lacks {privilege} ({', '.join(columns)}) on {facts.name}"
-    quoted = sql.SQL(", ").join(map(sql.Identifier, columns))
-    return problem(text, f"GRANT {privilege} ({{}}) ON {{}} TO {{}}", quoted, *names)
+    return problem(text, f"GRANT {privilege} ({{}}) ON {{}} TO {{}}", listed(columns), *names)
 
 
 def unreadable(facts: TableFacts, columns: Collection[str], role: str) -> Iterator[Problem]:
@@ -111,12 +111,18 @@ def require_readable(connection: Connection, tables: Iterable[tuple[TableFacts, 
     ((role,),) = connection.execute("SELECT current_user").fetchall()
     lacking = [found for facts, columns in tables for found in unreadable(facts, columns, str(role))]
     if lacking:
-        raise SchemaError(
-            "the role may not read these tables",
-            where=f"database {connection.info.dbname!r}",
-            observed="; ".join(dict.fromkeys(found.text for found in lacking)),
-            next_step="\n".join(["this SQL would fix it:", *dict.fromkeys(found.fix or "" for found in lacking)]),
-        )
+        raise misfit("the role may not read these tables", f"database {connection.info.dbname!r}", lacking)
+
+
+def misfit(summary: str, where: str, problems: Sequence[Problem], advice: str | None = None) -> SchemaError:
+    """The error that lists these problems, with the SQL that fixes them; `advice` if no SQL does."""
+    fixes = dict.fromkeys(found.fix for found in problems if found.fix)
+    return SchemaError(
+        summary,
+        where=where,
+        observed="; ".join(dict.fromkeys(found.text for found in problems)),
+        next_step="\n".join(["this SQL would fix it:", *fixes]) if fixes else advice,
+    )
 
 
 def column_problem(entity: EntityRecord, column: Column, facts: TableFacts) -> Problem | None:

@@ -90,6 +90,7 @@ def identify(connection: Connection) -> Identity:
 
 
 def _resolves_to(host: str, address: str) -> bool:
+    """Whether a name stands for this address."""
     try:
         return any(found[4][0] == address for found in socket.getaddrinfo(host, None))
     except OSError:
@@ -97,11 +98,13 @@ def _resolves_to(host: str, address: str) -> bool:
 
 
 def _peer(connection: Connection) -> str | None:
+    """The address that our connection ends at; None for a Unix socket."""
     with socket.socket(fileno=os.dup(connection.pgconn.socket)) as wire:
         return None if wire.family == socket.AF_UNIX else str(wire.getpeername()[0])
 
 
 def _is_local(address: str | None) -> bool:
+    """Whether an end of a connection is on this machine."""
     return address is None or ipaddress.ip_address(address).is_loopback
 
 

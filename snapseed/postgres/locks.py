@@ -22,7 +22,7 @@ from psycopg.conninfo import make_conninfo
 from snapseed.config import Environment
 from snapseed.errors import ServerError
 from snapseed.events import Advanced, Event, Listener, Note, PhaseStarted
-from snapseed.postgres import query
+from snapseed.postgres import listed, query
 from snapseed.postgres.catalog import find_tables, read_rows, search_schemas
 from snapseed.postgres.connect import Connection, Session, Target, connected, opened
 from snapseed.postgres.facts import TableName
@@ -74,7 +74,7 @@ def lock_tables(connection: Connection, tables: Sequence[TableName], *, exclusiv
     if locked := [n.rows() for n in found if read_rows(connection, may_lock, schema=n.schema, table=n.table)]:
         # Either the lock that TRUNCATE and ALTER TABLE take later, or the weakest that keeps writers out.
         mode = sql.SQL("ACCESS EXCLUSIVE" if exclusive else "SHARE ROW EXCLUSIVE")
-        connection.execute(sql.SQL("LOCK TABLE {} IN {} MODE").format(sql.SQL(", ").join(locked), mode))
+        connection.execute(sql.SQL("LOCK TABLE {} IN {} MODE").format(listed(locked), mode))
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,7 @@ class Watch:
         self._thread.join(_JOIN_SECONDS)
 
     def _run(self) -> None:
+        """Wait until the step has taken long, then look again and again for who blocks it."""
         try:
             while (seconds := self._moved_at + self._patience - time.monotonic()) > 0:
                 if self._ended.wait(seconds):
@@ -150,6 +151,7 @@ class Watch:
             _log.debug("cannot find out who blocks the load", exc_info=True)
 
     def _look(self, session: Session) -> None:
+        """Ask once who blocks the step, and tell it if somebody else does than before."""
         with session.transaction():
             session.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(_STATEMENT_TIMEOUT))
             rows = read_rows(session, query("blockers"), pid=self._watched.backend_pid)

@@ -6,14 +6,13 @@ collide with it. Everything is frozen and read once. PostgreSQL 14 to 18.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from psycopg import sql
 
 from snapseed.postgres import query
-from snapseed.postgres.catalog import read_rows
-from snapseed.postgres.connect import Connection, role_search_path
+from snapseed.postgres.catalog import index_definitions, read_rows
+from snapseed.postgres.connect import Connection
 from snapseed.postgres.facts import TableName
 from snapseed.postgres.locks import AdvisoryLock
 
@@ -65,11 +64,6 @@ class TreeFacts:
     obstacle: str | None
     partitions: tuple[PartitionFacts, ...]
 
-    @property
-    def root(self) -> TableName:
-        """The staging table that COPY writes into if the server finds the partition of each row."""
-        return self.routing(self.oid)
-
     def routing(self, oid: int) -> TableName:
         """The staging table for one that is partitioned: it is named by number, out of the way of all other names."""
         return TableName(self.stage, f"t{oid}")
@@ -109,47 +103,21 @@ def read_partitions(connection: Connection, table: int) -> TreeFacts:
     """The partitions of a table, by its oid."""
     (tree,) = read_rows(connection, query("partition_tree"), oid=table)
     rows = read_rows(connection, query("partitions"), oid=table)
-    definitions = _read_indexes(connection, [oid for row in rows for oid in row["index_oids"]])
-    partitions = tuple(
+    definitions = index_definitions(connection, [index["oid"] for row in rows for index in row["indexes"]])
+    partitions = (
         PartitionFacts(
-            name=TableName(row["schema"], row["table"], alone=True),
-            stage=row["stage"],
-            parent=TableName(row["parent_schema"], row["parent_table"]),
-            parent_oid=row["parent"],
-            bound=row["bound"],
-            defaults=row["defaults"],
-            version=row["version"],
-            create=(row["create_table"], *row["alter_table"]),
+            name=TableName(row.pop("schema"), row.pop("table"), alone=True),
+            parent=TableName(row.pop("parent_schema"), row.pop("parent_table")),
             build=tuple(
                 statement
-                for oid, part in zip(row["index_oids"], row["index_parts"], strict=True)
-                for statement in _build_index(definitions[oid], **json.loads(part))
+                for index in row.pop("indexes")
+                for statement in _build_index(definitions[index.pop("oid")], **index)
             ),
-            placed=row["when_placed"],
-            locks=row["locks"],
-            obstacle=row["obstacle"],
+            **row,
         )
         for row in rows
     )
-    return TreeFacts(
-        oid=table,
-        stage=tree["stage"],
-        divided_by=tree["divided_by"],
-        create=(*tree["create_tables"], *tree["attach_tables"]),
-        identity=tree["identity"] or (),
-        lock_room=tree["lock_room"],
-        obstacle=tree["obstacle"],
-        partitions=partitions,
-    )
-
-
-def _read_indexes(connection: Connection, oids: list[int]) -> dict[int, str]:
-    """The definition of each index: its text means the same where it is read and where it is built."""
-    statement = """SELECT i.indexrelid::pg_catalog.int8, pg_catalog.pg_get_indexdef(i.indexrelid)
-                     FROM pg_catalog.pg_index i WHERE i.indexrelid OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.oid[])"""
-    with connection.transaction(force_rollback=True), role_search_path(connection):
-        rows = connection.execute(statement, [oids]).fetchall()
-    return {int(str(oid)): str(definition) for oid, definition in rows}
+    return TreeFacts(oid=table, partitions=tuple(partitions), **tree)
 
 
 def _build_index(definition: str, *, old: str, new: str, after: list[str], tablespace: str) -> tuple[str, ...]:

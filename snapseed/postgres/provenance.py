@@ -100,6 +100,7 @@ def recorded_by_script(connection: Connection, load: NewLoad) -> Iterator[bytes]
 
 
 def _values(load: NewLoad) -> dict[str, object]:
+    """The parameters of the statement that records a load."""
     return {**vars(load), "tables": Jsonb(list(load.tables)), "state": Jsonb(load.state)}
 
 

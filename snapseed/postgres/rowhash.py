@@ -12,6 +12,7 @@ import pyarrow as pa
 from psycopg import sql
 from psycopg.abc import AdaptContext
 
+from snapseed.postgres import listed
 from snapseed.postgres.connect import Connection, holds_utf8
 from snapseed.postgres.facts import TableName
 from snapseed.snapshot.hashing import SEED, Fingerprint
@@ -79,7 +80,7 @@ def row_hash(columns: Sequence[Column], table: str | None = None) -> sql.Compose
     the role's search path.
     """
     prefix = () if table is None else (table,)
-    fields = sql.SQL(", ").join(_field(sql.Identifier(*prefix, column.name), column.kind()) for column in columns)
+    fields = listed(_field(sql.Identifier(*prefix, column.name), column.kind()) for column in columns)
     record = sql.SQL("pg_catalog.hash_record_extended(ROW({}), {})").format(fields, sql.Literal(SEED))
     again = "pg_catalog.hash_record_extended(ROW(pg_catalog.int8send({})), {})"
     return sql.SQL(again).format(record, sql.Literal(SEED))
@@ -105,16 +106,12 @@ class _Utf8(sql.Composable):
     """A text as its bytes in UTF-8: rows are hashed and keys are compared by them, in a database of any encoding."""
 
     def as_bytes(self, context: AdaptContext | None = None) -> bytes:
+        """The expression, for the encoding of this database."""
         connection = context.connection if context else None
         plain = connection is None or holds_utf8(connection)
         text = "{}::pg_catalog.text"
         form = text + ' COLLATE pg_catalog."C"' if plain else f"pg_catalog.convert_to({text}, 'UTF8')"
         return sql.SQL(form).format(self._obj).as_bytes(context)
-
-
-def key_list(entity: EntityRecord) -> sql.Composed:
-    """The columns of the key, separated by commas: for a constraint or a SELECT."""
-    return sql.SQL(", ").join(sql.Identifier(column.name) for column in entity.key_columns)
 
 
 def text_key(values: Sequence[object]) -> TextKey:
@@ -132,7 +129,7 @@ def bucket(key: Sequence[Column], bounds: Sequence[FirstKey]) -> sql.Composable:
         return sql.SQL("-1")
     # Both sides need the same type: neither arrays nor records mix types.
     value = _row_of([typed_key(column) for column in key])
-    array = sql.SQL(", ").join(_key_value(key, bound) for bound in bounds)
+    array = listed(_key_value(key, bound) for bound in bounds)
     return sql.SQL("CASE WHEN {} THEN -1 ELSE width_bucket({}, ARRAY[{}]) - 1 END").format(has_null(key), value, array)
 
 
@@ -148,12 +145,17 @@ def between(key: Sequence[Column], first: FirstKey | None, last: FirstKey | None
 
 
 def key_order(key: Sequence[Column]) -> sql.Composed:
-    """The order of rows in a snapshot, for ORDER BY."""
-    return sql.SQL(", ").join(_terms(key))
+    """The order of keys, for ORDER BY."""
+    return listed(_terms(key))
 
 
-def whole_row_order(columns: Sequence[Column]) -> sql.Composed:
-    """An order in which rows that are not the same have only one place, whatever their types, for ORDER BY."""
+def row_order(key: Sequence[Column], columns: Sequence[Column]) -> sql.Composed:
+    """The order of rows in a snapshot, for ORDER BY: by the key.
+
+    Without a key, it is one in which rows that are not the same have only one place, whatever the types of `columns`.
+    """
+    if key:
+        return key_order(key)
     terms: list[sql.Composable] = []
     for column in columns:
         name, kind = sql.Identifier(column.name), column.kind()
@@ -162,7 +164,7 @@ def whole_row_order(columns: Sequence[Column]) -> sql.Composed:
         if kind.is_array or key_type(kind) == "text" or kind.family in {Family.VECTOR, Family.REAL, Family.DOUBLE}:
             # 0 and -0 are equal, but not the same.
             terms.append(_Utf8(name))
-    return sql.SQL(", ").join(terms)
+    return listed(terms)
 
 
 def key_type(kind: ColumnType) -> str:
@@ -187,6 +189,7 @@ def _key_value(key: Sequence[Column], found: FirstKey) -> sql.Composable:
 
 
 def _typed(value: sql.Composable, kind: ColumnType) -> sql.Composable:
+    """A value in the type in which keys are compared."""
     if key_type(kind) == "text":
         return _Utf8(value)
     # The name of a type of PostgreSQL's own, which `parse_type` has spelled.
@@ -194,7 +197,8 @@ def _typed(value: sql.Composable, kind: ColumnType) -> sql.Composable:
 
 
 def _row_of(terms: list[sql.Composable]) -> sql.Composable:
-    return terms[0] if len(terms) == 1 else sql.SQL("ROW({})").format(sql.SQL(", ").join(terms))
+    """One term, or several as a row."""
+    return terms[0] if len(terms) == 1 else sql.SQL("ROW({})").format(listed(terms))
 
 
 def has_null(key: Sequence[Column]) -> sql.Composed:

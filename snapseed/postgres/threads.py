@@ -28,7 +28,7 @@ def shared_among(
     """The result of each task, in the order of the tasks. Each runs on a thread, with a connection to itself.
 
     The caller's thread calls `done` with the number and the result of each task that has ended. When a task fails, or
-    the caller is interrupted, the event that all tasks got is set, what the server does for the others is cancelled,
+    the caller is interrupted, the event that all tasks got is set, what the server does for the others is canceled,
     and all threads have ended before the error is raised.
     """
     free, stop = queue.SimpleQueue[Session](), threading.Event()
@@ -36,6 +36,7 @@ def shared_among(
         free.put(session)
 
     def run(task: Callable[[Session, threading.Event], _Result]) -> _Result:
+        """Carry out a task as soon as a connection is free."""
         session = free.get()
         try:
             return task(session, stop)

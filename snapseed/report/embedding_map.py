@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from snapseed.report.graph import Reference
-from snapseed.report.profile import EntityProfile, shown
+from snapseed.report.profile import EntityProfile, plain, shown
 from snapseed.snapshot.arrow import in_one_piece, pc
 from snapseed.snapshot.hashing import SEED
 from snapseed.snapshot.manifest import Column, EntityRecord, names_of
@@ -122,12 +122,8 @@ def _topic(profile: EntityProfile) -> Column | None:
 
 def _looked_up(snapshot: Snapshot, parent: EntityRecord, topic: Column, keys: pa.ChunkedArray) -> list[str]:
     """The topic of the parent that each key names. Reads two columns of the parent once more."""
-    (key,) = names_of(parent.key)
-    known, topics = list[pa.Array](), list[pa.Array]()
-    for batch in snapshot.batches(parent, [key, topic.name]):
-        column = batch.column(0).storage if isinstance(batch.column(0), pa.ExtensionArray) else batch.column(0)
-        wanted = pc.is_in(column, value_set=in_one_piece(keys))
-        known.append(column.filter(wanted))
-        topics.append(batch.column(1).filter(wanted))
-    at = pc.index_in(in_one_piece(keys), value_set=pa.concat_arrays(known))
-    return [shown(value, topic.kind()) for value in pa.concat_arrays(topics).take(at)]
+    (key,), wanted = names_of(parent.key), in_one_piece(keys)
+    batches = snapshot.batches(parent, [key, topic.name])
+    known = pa.Table.from_batches(batch.filter(pc.is_in(plain(batch.column(0)), value_set=wanted)) for batch in batches)
+    at = pc.index_in(wanted, value_set=plain(in_one_piece(known.column(0))))
+    return [shown(value, topic.kind()) for value in known.column(1).take(at)]

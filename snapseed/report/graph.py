@@ -49,12 +49,8 @@ def references(
     """The `others`, the foreign keys in the SQL of a schema, and the parents of entities for which there is none."""
     found = dict.fromkeys([*others, *_in_schema(entities, schema)])
     linked = {(each.entity, each.to) for each in found}
-    parents = [
-        Reference(entity.name, (), entity.parent)
-        for entity in entities
-        if entity.parent and (entity.name, entity.parent) not in linked
-    ]
-    return (*found, *parents)
+    parents = [Reference(entity.name, (), entity.parent) for entity in entities if entity.parent]
+    return (*found, *(each for each in parents if (each.entity, each.to) not in linked))
 
 
 def foreign_keys(connection: Connection, entities: Sequence[EntityRecord]) -> list[Reference]:
@@ -68,16 +64,12 @@ def foreign_keys(connection: Connection, entities: Sequence[EntityRecord]) -> li
 
 @dataclass(frozen=True)
 class Drawing:
-    """Where the box of each entity begins, and the lines between them, each as the path of an SVG.
-
-    Boxes are between 0 and `width`, lines may begin at `-left`.
-    """
+    """Where the box of each entity begins, and the lines between them, each as the path of an SVG."""
 
     width: float
     height: float
     boxes: Mapping[str, tuple[float, float]]
     lines: tuple[str, ...]
-    left: float = 0
 
 
 def drawings(entities: Sequence[EntityRecord], links: Sequence[Reference]) -> tuple[Drawing, Drawing]:
@@ -121,10 +113,10 @@ def _listed(names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Drawing:
             # The nearest lane whose last arrow ends above this box.
             lane = next((at for at, end in enumerate(ends) if end < y), len(ends))
             ends[lane : lane + 1] = [max(targets)]
-            way = f"M0 {y + _APART:g}H{-(lane + 2) * _LANE}V"
-            lines += [f"{way}{target - _APART:g}H0m-6-4l6 4l-6 4" for target in targets]
+            way = f"M{WIDTH} {y + _APART:g}H{WIDTH + (lane + 2) * _LANE}V"
+            lines += [f"{way}{target - _APART:g}H{WIDTH}m6-4l-6 4l6 4" for target in targets]
     boxes = {name: (0, y - HEIGHT / 2) for name, y in middle.items()}
-    return Drawing(WIDTH, len(names) * (HEIGHT + _DOWN) - _DOWN, boxes, tuple(lines), (len(ends) + 1) * _LANE)
+    return Drawing(WIDTH + (len(ends) + 1) * _LANE, len(names) * (HEIGHT + _DOWN) - _DOWN, boxes, tuple(lines))
 
 
 def _line(way: Sequence[tuple[float, float]]) -> str:

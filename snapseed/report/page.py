@@ -160,12 +160,10 @@ def _references(
 
 def _hidden(manifest: Manifest, entity: EntityRecord, *, samples: bool) -> frozenset[str]:
     """The columns of an entity whose values are not shown."""
-    masked = () if manifest.capture is UNSET else manifest.capture.masked
+    masked = set[str]() if manifest.capture is UNSET else {*manifest.capture.masked}
     tables = (entity.name, entity.table, f"{entity.schema}.{entity.table}")
     names = (column.name for column in entity.columns)
-    return frozenset(
-        name for name in names if not samples or not {f"{table}.{name}" for table in tables}.isdisjoint(masked)
-    )
+    return frozenset(name for name in names if not samples or masked & {f"{table}.{name}" for table in tables})
 
 
 def _rendered(context: Mapping[str, object], most_bytes: int) -> str:

@@ -159,7 +159,7 @@ def profile(
     with readable(f"{snapshot.place}, {entity.name}"):
         for batch in _gathered(snapshot.batches(entity, names)):
             seen += fingerprint(batch.columns, kinds)
-            columns = [_plain(column) for column in batch.columns]
+            columns = [plain(column) for column in batch.columns]
             folds = [fold.plus(column) for fold, column in zip(folds, columns, strict=True)]
             begin, end = np.searchsorted(chosen, [done, done + len(batch)])
             taken = [column.take(pa.array(chosen[begin:end] - done)) for column in columns]
@@ -210,7 +210,7 @@ def _sampled(rows: int) -> npt.NDArray[np.int64]:
     return bounds[:-1] + (inside * (bounds[1:] - bounds[:-1]) >> 32)
 
 
-def _plain(column: pa.Array) -> pa.Array:
+def plain(column: pa.Array) -> pa.Array:
     """The column as Arrow's functions take it: a uuid as its bytes, half-precision floats as floats."""
     if isinstance(column, pa.ExtensionArray):
         return column.storage

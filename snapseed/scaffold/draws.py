@@ -44,8 +44,8 @@ _MATCHES = 8
 class Draw:
     """An expression for a column's values. `examples` are some of them, empty if they are not known.
 
-    In `code`, `{own:NAME}` stands for another column of the row, and `{local}` for a variable: `local` is the end of
-    its name, and its code. `is_whole`: there are no other values than the examples. `finish` turns the expression into
+    In `code`, `{own:NAME}` stands for another column of the row, and `{local}` for a variable: `local` is its name,
+    and its code. `is_whole`: there are no other values than the examples. `finish` turns the expression into
     the column's type; other columns use it without that. `shape` says what it takes from statistics; it `copies`
     if these are values that only rows have, and no check or enum lists.
     """
@@ -183,8 +183,8 @@ def text_draws(wanted: Wanted) -> Iterator[Draw]:
 
 
 def _by_name(wanted: Wanted) -> Iterator[Draw]:
-    if words_of(wanted.name) == "name" and suggests("named_person", wanted.table):
-        yield templated(wanted, "{FIRST_NAMES} {LAST_NAMES}")
+    if words_of(wanted.name) == "name":
+        yield from (templated(wanted, template) for template in hints("named", wanted.table))
     found = [
         templated(wanted, template)
         for template in hints("text", wanted.name, wanted.others)

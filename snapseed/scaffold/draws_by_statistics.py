@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,19 +12,23 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from itertools import chain, pairwise
 
-from snapseed.generate.words import WORDS
+from snapseed.generate.words import WORDS, words_of
 from snapseed.scaffold.arrange.sizes import STEPS, divided
 from snapseed.scaffold.conditions import MOMENTS
 from snapseed.scaffold.draws import DRAWN, EPOCH, Draw, Wanted, literal, quoted, text_draws
 from snapseed.scaffold.draws_by_type import NUMBERS, finish_of, finish_of_number
-from snapseed.scaffold.names import hints
+from snapseed.scaffold.names import PLACES, hints
 from snapseed.scaffold.schema import Table
+from snapseed.scaffold.statistics import ColumnStatistics
 from snapseed.snapshot.types import INTEGERS, Family
 
 # Columns of up to so many values, all of them known, choose among these; weights are in thousandths.
 _MOST_OPTIONS, _WEIGHTS = 50, 1_000
 _DIGITS = 4  # The ends of pieces of other distributions have so many digits: long ones are no row's own value
 _MOST_DIGITS = 6  # Numbers with more, zeros at the end not counted, are no codes, but perhaps somebody's number
+_MANY, _CITIES = 0.05, 3  # A country with at least so many of the rows has so many cities
+_SHOWN = 3  # How many shares of a column a comment tells
+_OF_PLACE = re.compile(r'rows\.choice\("(?P<draw>(?:[^"]* )?place)", (?P<list>CIT\w+)\)')
 _FEW = 0.01  # A column that would lose more of its values is not drawn together with others
 _LARGEST = 10**18  # More digits than this have no room in 64 bits
 # The coarsest of these of which all moments of a column are multiples is that of its draws; a moment of a long range
@@ -40,8 +45,7 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
     if not (found.common or found.bounds):
         yield from _texts(wanted) if family is Family.TEXT else ()
     elif family is Family.BOOLEAN:
-        share = sum(share for value, share in zip(found.common, found.shares, strict=True) if value == "t")
-        known = share / (sum(found.shares) or 1)
+        known = found.texts.get("t", 0.0) / (sum(found.shares) or 1)
         code = f"{wanted.rows}.chance({wanted.draw}, {known:.3g})"
         yield Draw(code, (True, False), is_whole=True, shape=f"{known:.1%} true")
     elif is_number or family in MOMENTS:
@@ -52,33 +56,88 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
             return
     # Unless it has to agree with another column of the row, as a country does with its city.
     elif wanted.is_listed or " by " not in next(hints("text", wanted.name, wanted.others), ""):
-        values = [value.rstrip() if family is Family.CHARACTER else value for value in found.common]
-        yield _weighted(wanted, values, list(map(quoted, values)))
+        yield _weighted(wanted, [*found.texts], list(map(literal, found.texts)))
 
 
-def joint_draws(table: Table, draws: Mapping[str, Draw], names: Iterable[str]) -> dict[str, Draw]:
-    """Draws for columns whose values come together in the source: they take theirs from the same combination."""
-    found: dict[str, Draw] = {}
+def joint_draws(table: Table, draws: Mapping[str, Draw], names: Collection[str]) -> dict[str, Draw]:
+    """Draws for columns whose values come together: in the source, from the same combination, or of the same place."""
+    known, found = table.statistics, _of_places(table, draws, names)
     free = {name for name in names if draws[name].shape and draws[name].is_whole and not draws[name].finish}
-    for columns, shares in chain.from_iterable(known.joint for known in table.statistics.values()):
+    for columns, shares in chain.from_iterable(column.joint for column in known.values()):
         given = {name: set(texts) for name, *texts in zip(columns, *(row for row, _ in shares), strict=True)}
-        chosen = [name for name in columns if name in free - found.keys() and _are_nearly_all(table, name, given[name])]
-        known = [{_as_text(value): value for value in draws[name].examples} | {None: None} for name in chosen]
+        # What comes in rare combinations alone, which are not known, would be lost.
+        lost = {
+            name: sum(share for text, share in known[name].texts.items() if text not in given[name]) for name in given
+        }
+        chosen = [name for name in columns if name in free - found.keys() and lost[name] < _FEW]
+        options = [{_as_text(value): value for value in draws[name].examples} | {None: None} for name in chosen]
         weights: dict[tuple[str | None, ...], int] = defaultdict(int)
         for row, share in shares:
             texts = tuple(text for name, text in zip(columns, row, strict=True) if name in chosen)
-            if len(chosen) > 1 and all(text in values for text, values in zip(texts, known, strict=True)):
+            if len(chosen) > 1 and all(text in values for text, values in zip(texts, options, strict=True)):
                 weights[texts] += max(1, round(share * _WEIGHTS))
-        for name, values, column in zip(chosen, known, zip(*weights, strict=True), strict=False):
-            code = coupled(chosen, [values[text] for text in column], [*weights.values()])
-            found[name] = replace(draws[name], code=code)
+        for name, values, column in zip(chosen, options, zip(*weights, strict=True), strict=False):
+            examples = tuple(values[text] for text in column)
+            code = coupled(chosen, examples, [*weights.values()])
+            found[name] = replace(draws[name], code=code, examples=examples)
     return found
 
 
-def _are_nearly_all(table: Table, name: str, texts: Collection[str | None]) -> bool:
-    """Whether hardly any row has another value than these, as those of rare combinations, which are not known."""
-    known = table.statistics[name]
-    return sum(share for text, share in zip(known.common, known.shares, strict=False) if text not in texts) < _FEW
+def _of_places(table: Table, draws: Mapping[str, Draw], names: Collection[str]) -> dict[str, Draw]:
+    """Draws for cities, states and countries of the same place, with countries and states as often as in the source."""
+    groups: dict[str, dict[str, str]] = defaultdict(dict)
+    for name in draws:
+        is_checked = any(name in check.columns for check in table.checks)
+        if name in names and not is_checked and (match := _OF_PLACE.fullmatch(draws[name].code)):
+            groups[match["draw"]][name] = match["list"]
+    found: dict[str, Draw] = {}
+    for draw, lists in groups.items():
+        rows = list(_places(table, lists))
+        columns: dict[str, tuple[object, ...]] = {name: tuple(texts[name] for _, texts in rows) for name in lists}
+        given = {**columns, "weight": tuple(max(1, round(share * _WEIGHTS)) for share, _ in rows)}
+        code = ", ".join(f"{quoted(name)}: [{', '.join(map(literal, values))}]" for name, values in given.items())
+        local = words_of(draw), f'rows.sample({quoted(draw)}, pl.DataFrame({{{code}}}), weights="weight")'
+        for name, words in lists.items() if rows else ():
+            known = table.statistics[name].texts if words != "CITIES" and name in table.statistics else {}
+            shown = [f"{share:.0%} {text}" for text, share in known.items() if text in columns[name]]
+            shape = ", ".join(shown[:_SHOWN]) + ", …" * (len(shown) > _SHOWN)
+            code = f"{{local}}[{quoted(name)}]"
+            found[name] = replace(
+                draws[name], code=code, local=local, examples=columns[name], shape=shape, copies=bool(shown)
+            )
+    return found
+
+
+def _places(table: Table, lists: Mapping[str, str]) -> Iterator[tuple[float, dict[str, str | None]]]:
+    """Texts of places for columns that choose from these lists, and how often each is; none if no country is known.
+
+    Where states are known, they are NULL in countries without any of these.
+    """
+    known = defaultdict(ColumnStatistics, table.statistics)
+    country, state = (next((name for name in lists if part in lists[name]), "") for part in ("COUNTR", "STATE"))
+    countries, states = known[country].texts, known[state].texts
+    if states and not country:
+        # Codes mean the states of one country.
+        countries = {max(PLACES, key=lambda name: len(_inside(name, states))): 1.0}
+    states = {text: share for text, share in states.items() if any(_inside(name, [text]) for name in countries)}
+    is_optional = known[state].null_share > 0 and not table.column(state).not_null
+    unknown: dict[str, str | None] = {state: None} if states and is_optional else {}
+    for text, share in countries.items():
+        places = PLACES.get(text.lower(), [])[: _CITIES if share >= _MANY else 1]
+        own: dict[str, str | None] = {country: text}
+        inside = [(states.pop(name), place, own | {state: name}) for name, place in _inside(text, states).items()]
+        chosen = inside or [(1.0, place, own | unknown) for place in places]
+        for part, place, given in chosen:
+            room = {name: (*table.kind(name).modifiers, None)[0] for name in lists}
+            texts = {name: given.get(name, place[words][: room[name]]) for name, words in lists.items()}
+            yield share * part / sum(part for part, *_ in chosen), texts
+
+
+def _inside(country: str, states: Collection[str]) -> dict[str, Mapping[str, str]]:
+    """The first place of a country in each of these states, by name or code."""
+    places = reversed(PLACES.get(country.lower(), []))
+    texts = [(place[words], place) for place in places for words in ("CITY_STATES", "CITY_STATE_CODES")]
+    return {text: place for text, place in texts if text in states}
 
 
 def coupled(names: Iterable[str], values: Sequence[object], weights: Sequence[int]) -> str:
@@ -93,8 +152,8 @@ def weights_of(table: Table, states: Mapping[str, Sequence[object]]) -> list[int
     if not names:
         return []
     name, known = names[-1], table.statistics[names[-1]]
-    texts, shares = [_as_text(value) for value in states[name]], {None: known.null_share, DRAWN: 1 - known.null_share}
-    shares |= dict(zip(map(str.rstrip, known.common), known.shares, strict=False))
+    texts = [_as_text(value) for value in states[name]]
+    shares = {None: known.null_share, DRAWN: 1 - known.null_share} | known.texts
     return [max(1, round(shares.get(text, 0) / texts.count(text) * _WEIGHTS)) for text in texts]
 
 
@@ -130,7 +189,7 @@ def _texts(wanted: Wanted) -> Iterator[Draw]:
     low = min(low, high)
     if high > 1:
         sizes = f"rows.integers({quoted(f'{name.lower()} of {wanted.name}')}, {low}, {high})"
-        local = (name.lower(), f"rows.items({wanted.draw}, {sizes})")
+        local = (f"{wanted.name}_{name.lower()}", f"rows.items({wanted.draw}, {sizes})")
         examples = (" ".join(words[:low]), " ".join([max(words, key=len)] * high))
         count = wanted.statistics.distinct
         shape = f"about {wanted.statistics.width} bytes, {count:,} different value{'s' * (count != 1)}"

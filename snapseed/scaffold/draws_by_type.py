@@ -257,7 +257,7 @@ def _bytes(wanted: Wanted) -> Iterator[Draw]:
 def _vectors(wanted: Wanted) -> Iterator[Draw]:
     items = f"rows.items({wanted.draw}, {_SAME.format(wanted.kind.modifiers[0])})"
     code = "{local}.lists({local}.decimals(" + wanted.draw + ', "-1", "1", digits=3).cast(pl.Float32))'
-    yield Draw(code, local=("items", items))
+    yield Draw(code, local=(f"{wanted.name}_items", items))
 
 
 def _arrays(wanted: Wanted) -> Iterator[Draw]:
@@ -282,7 +282,7 @@ def _arrays(wanted: Wanted) -> Iterator[Draw]:
         examples = tuple(list(islice(cycle(draw.examples), size)) for size in lists) if draw.examples else ()
         items = f"rows.items({wanted.draw}, {sizes})"
         code = draw.code if "(" in draw.code else f"{{local}}.choice({inner.draw}, [{draw.code}])"
-        yield Draw("{local}.lists(" + code + draw.finish + ")", examples, local=("items", items))
+        yield Draw("{local}.lists(" + code + draw.finish + ")", examples, local=(f"{wanted.name}_items", items))
         return
 
 
@@ -294,7 +294,7 @@ def _spelled(wanted: Wanted) -> Iterator[Draw]:
     elif base in {"int4range", "int8range"}:
         yield Draw(f'"[" + {NUMBER} + "," + (rows.number() + 1).cast(pl.String) + ")"', ("[1,2)",), is_unique=True)
     elif base in _RANGES and wanted.rows == "rows":
-        yield _moment_range(*_RANGES[base])
+        yield _moment_range(wanted.name, *_RANGES[base])
     elif base in {"bit", "bit varying"}:
         width = (*wanted.kind.modifiers, 1 if base == "bit" else 4)[0]
         yield choice(wanted, tuple(dict.fromkeys(f"{bits:0{width}b}"[-width:] for bits in (0, 1, 2**width - 1))))
@@ -304,13 +304,13 @@ def _spelled(wanted: Wanted) -> Iterator[Draw]:
         yield templated(wanted, TYPES[base])
 
 
-def _moment_range(spelling: str, mark: str, hours: int) -> Draw:
+def _moment_range(name: str, spelling: str, mark: str, hours: int) -> Draw:
     """The hours (or the day) of the row's own number, counted back from the project's `now`."""
     begin = f'rows.now - (rows.number() * {hours * 3_600_000_000:_}).cast(pl.Duration("us"))'
     text = f'.dt.to_string("{spelling}")'
     opened, between, closed = (quoted(part) for part in (f"[{mark}", f"{mark},{mark}", f"{mark})"))
     code = f"{opened} + {{local}}{text} + {between} + ({{local}} + timedelta(hours={hours})){text} + {closed}"
-    return Draw(code, is_unique=True, local=("start", begin))
+    return Draw(code, is_unique=True, local=(f"{name}_start", begin))
 
 
 _BY_FAMILY: dict[Family, Callable[[Wanted], Iterable[Draw]]] = {

@@ -152,7 +152,7 @@ def _described(plan: EntityPlan, scale: int) -> str:
         return (
             f"As many rows as in the source at --scale {scale}."
             if scale
-            else f"One row for {1 / float(plan.rows[6:-1]):.0f} of the scale."
+            else f"One row for every {1 / float(plan.rows[6:-1]):.0f} of the scale."
         )
     return "As many rows as the scale says."
 

@@ -11,17 +11,28 @@ import re
 import tomllib
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
 
 from snapseed.generate.words import words_of
 
-_DATA: dict[str, dict[str, Any]] = tomllib.loads((Path(__file__).parent / "names.toml").read_text(encoding="utf-8"))
+_DATA, _PLACES = (
+    tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8")) for name in ("names.toml", "places.toml")
+)
 LOOKUPS: dict[str, tuple[str, ...]] = {name: tuple(rows) for name, rows in _DATA["lookups"].items()}
 TYPES: dict[str, str] = _DATA["types"]
 UNIQUE_TYPES: dict[str, str] = _DATA["unique_types"]
 _KEPT_BY = {name.lower(): tool for tool, names in _DATA["bookkeeping"].items() for name in names}
-CODED_LOOKUPS = {name: [row.split("|") for row in rows] for name, rows in _DATA["coded_lookups"].items()}
+CODED_LOOKUPS = {
+    name: [row.split("|")[:3] for row in rows] for name, rows in {**_DATA["coded_lookups"], "country": _PLACES}.items()
+}
 _MODIFIED = re.compile(r"(?P<head>timestamp|time)(?P<modifier>\(\d+\))? (?P<zone>with|without) time zone(?P<array>.*)")
+# The places of each country, by its names in lower case: what lists of words say of them.
+PLACES = {
+    name.lower(): [dict(zip(_DATA["of_places"], f"{place}|{names}".split("|"), strict=False)) for place in places]
+    for names, places in _PLACES.items()
+    for name in names.split("|")
+}
+_STATES = (place[name] for found in PLACES.values() for place in found for name in ("CITY_STATES", "CITY_STATE_CODES"))
+PLACE_NAMES = [*PLACES, *{state.lower() for state in _STATES}]
 # What every generated module imports or defines.
 _TAKEN = {"rows", "pl", "entity", "fan_out", "exactly", "spread", "scale", "timedelta", "datetime", "words", "number"}
 

@@ -172,7 +172,7 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
             columns = rehearsed(proposal, decide(proposal, answer), refusal)
             free = columns.draws.keys() - chain.from_iterable(columns.together)
             joint = joint_draws(arrangement.tables[oid], columns.draws, free)
-            less = columns.sometimes_null - joint.keys()
+            less = columns.sometimes_null - {name for name, draw in joint.items() if None in draw.examples}
             columns = replace(columns, draws={**columns.draws, **joint}, sometimes_null=less)
             if unknown := columns.null.keys() & {*place.key}:
                 raise ImpossibleError(oid, f"snapseed found no values for its key ({', '.join(unknown)})")  # noqa: TRY301
@@ -255,6 +255,7 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
     variables: dict[str, str] = {}
     nulls = {name: (f"{name} missing", f"{share_of_nulls(sources.table, name):.3g}") for name in columns.sometimes_null}
 
+    @cache
     def assigned(name: str, code: str) -> str:
         variable = identifier(name, taken)
         taken.add(variable)
@@ -276,8 +277,7 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
         code = draws[name].code
         code = _OWN.sub(lambda match: own(match[1]), code)
         if local := draws[name].local:
-            ending, made = local
-            code = code.replace("{local}", assigned(f"{name}_{ending}", made))
+            code = code.replace("{local}", assigned(*local))
         return code
 
     def own(name: str) -> str:

@@ -14,6 +14,7 @@ from snapseed.postgres import query
 from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.facts import ColumnFacts, TableFacts
+from snapseed.scaffold.names import PLACE_NAMES
 from snapseed.snapshot.types import Family, parse_type
 
 _QUERIES = Path(__file__).parent / "queries"
@@ -25,9 +26,10 @@ class ColumnStatistics:
     """What ANALYZE found out about a column.
 
     `distinct` counts its values, `shares` are those of the most common ones, of all rows. These are `common`, `bounds`
-    divide all others into equal shares, as text; both are empty if nobody may know them. `sizes` divide arrays by their
-    length, `correlation` is with the rows on disk, `until` the end of the day of the newest moment that has passed.
-    `joint` has columns and their common combinations with shares, unless this `is_hidden` from the role.
+    divide all others into equal shares, as text; both are empty if nobody may know them. `squares` is the sum of the
+    squares of all shares, of the rows that are not NULL. `sizes` divide arrays by their length, `correlation` is with
+    the rows on disk, `until` the end of the day of the newest moment that has passed. `joint` has columns and their
+    common combinations with shares, unless this `is_hidden` from the role.
     """
 
     null_share: float = 0.0
@@ -35,6 +37,7 @@ class ColumnStatistics:
     width: int = 0
     correlation: float = 0.0
     shares: tuple[float, ...] = ()
+    squares: float = 0.0
     common: tuple[str, ...] = ()
     bounds: tuple[str, ...] = ()
     sizes: tuple[float, ...] = ()
@@ -48,6 +51,11 @@ class ColumnStatistics:
         others = max(0, self.distinct - len(self.shares))
         return (*self.shares, *[(1 - self.null_share - sum(self.shares)) / max(1, others)] * others)
 
+    @property
+    def texts(self) -> dict[str, float]:
+        """How often each known value is. It is without the spaces at the end that `char(n)` has."""
+        return {text.rstrip(): share for text, share in zip(self.common, self.shares, strict=False)}
+
 
 def shares_of_keys(found: ColumnStatistics, keys: Sequence[str]) -> tuple[int, ...]:
     """How often a foreign key refers to each of these keys, in thousandths: by value, order, or most frequent first."""
@@ -55,10 +63,9 @@ def shares_of_keys(found: ColumnStatistics, keys: Sequence[str]) -> tuple[int, .
     if not found.shares or len(shares) > count or count > _MOST_WEIGHTS:
         return ()
     if len(found.common) == len(shares):
-        by_key = dict(zip(found.common, shares, strict=True))
-        if by_key.keys() <= {*keys}:
-            return tuple(round(1_000 * by_key.get(key, 0)) for key in keys)
-        shares = tuple(by_key[key] for key in sorted(by_key, key=lambda key: (len(key), key)))
+        if found.texts.keys() <= {*keys}:
+            return tuple(round(1_000 * found.texts.get(key, 0)) for key in keys)
+        shares = tuple(share for _, share in sorted(found.texts.items(), key=lambda item: (len(item[0]), item[0])))
     return (*(max(1, round(1_000 * share)) for share in shares), *[0] * (count - len(shares)))
 
 
@@ -70,7 +77,7 @@ def read_statistics(connection: Connection, tables: Mapping[int, TableFacts]) ->
     oids, names, shown = zip(*wanted, strict=True) if wanted else ((), (), ())
     found: dict[int, dict[str, ColumnStatistics]] = {}
     text, columns = query("statistics", _QUERIES), {"oids": list(oids), "names": list(names), "shown": list(shown)}
-    for row in read_rows(connection, text, **columns, personal=PERSONAL_VALUES):
+    for row in read_rows(connection, text, **columns, personal=PERSONAL_VALUES, places=PLACE_NAMES):
         known = {item.name: row[item.name] for item in fields(ColumnStatistics) if row[item.name] is not None}
         found.setdefault(row["oid"], {})[row["name"]] = ColumnStatistics(**known)
     return found

@@ -1,6 +1,6 @@
 """The embedded PostgreSQL: one server per project, from the programs of a wheel, on a Unix socket only, until stopped.
 
-Its settings favour bulk loads, and never trade away what was written.
+Its settings favor bulk loads, and never trade away what was written.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Receiver:
         self._buffers = [_Buffers(sink, field.type) for sink, field in zip(self.sinks, self._schema, strict=True)]
 
     def grow(self, column: int) -> None:
-        """Make the room that the row at hand did not find in a column. If it is for rows, all columns grow together."""
+        """Make room for the row that a column had no room for. If it lacks room for rows, all columns grow together."""
         sink = self.sinks[column]
         for buffers in self._buffers if sink.needed > sink.room else [self._buffers[column]]:
             buffers.grow(sink.needed)

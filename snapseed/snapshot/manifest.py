@@ -247,12 +247,6 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return chain(schema, self.lists, (file for entity in self.entities for file in entity.files))
 
     @property
-    def stored_bytes(self) -> int:
-        """Size of all files."""
-        others: list[FileList | SchemaFile] = [*self.lists, *([self.schema_file] if self.schema_file else [])]
-        return self.bytes + sum(file.bytes for file in others)
-
-    @property
     def rows(self) -> int:
         """Rows of all entities."""
         return sum(entity.rows for entity in self.entities)

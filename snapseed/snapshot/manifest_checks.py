@@ -1,16 +1,23 @@
-"""Read a manifest that anybody may have written: nothing in it is used before `decode` has checked it."""
+"""Read a manifest, and its lists of files, that anybody may have written: nothing is used before it has been checked.
+
+`decode` reads the manifest. Lists are read one by one, so that memory does not grow with the number of files.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import overload
 
 import msgspec
 from msgspec import UNSET
 
 from snapseed.errors import ConfigurationError, ManifestError
 from snapseed.printable import UNPRINTABLE
-from snapseed.snapshot.hashing import Fingerprint, combined
+from snapseed.snapshot.hashing import EMPTY, Fingerprint, combined
 from snapseed.snapshot.manifest import (
     FORMATS,
     IDENTIFIER,
@@ -19,6 +26,7 @@ from snapseed.snapshot.manifest import (
     RESTORE,
     USERS_TABLE,
     EntityRecord,
+    FileList,
     Manifest,
     PartFile,
     SequencePosition,
@@ -32,7 +40,7 @@ Contradictions = Iterator[tuple[str, str, str]]
 
 
 def decode(data: bytes, *, where: str) -> Manifest:
-    """The manifest in `data`, after all checks. Files in lists are not in it: see `file_lists.with_lists`.
+    """The manifest in `data`, after all checks. Files in lists are not in it: see `with_lists`.
 
     Raises `ManifestError` for a Git LFS pointer, an unknown format, anything that is not a manifest, an unsafe name or
     path, sums that do not add up, and content that does not match the identity.
@@ -66,7 +74,7 @@ def decode(data: bytes, *, where: str) -> Manifest:
         raise _foreign(where, str(exc)) from exc
     if manifest.format != stated:
         raise _foreign(where, f"format {stated}, but the content of format {manifest.format}")
-    require_none(_contradictions(manifest), where)
+    _require_none(_contradictions(manifest), where)
     if manifest.identity != identity:
         raise ManifestError(
             "the manifest was changed after it was written",
@@ -78,7 +86,7 @@ def decode(data: bytes, *, where: str) -> Manifest:
     return manifest
 
 
-def require_none(contradictions: Contradictions, where: str) -> None:
+def _require_none(contradictions: Contradictions, where: str) -> None:
     """Raise `ManifestError` for the first of these contradictions, if there is one."""
     for place, observed, expected in contradictions:
         raise ManifestError(
@@ -115,10 +123,10 @@ def _contradictions(manifest: Manifest) -> Contradictions:
     for entity in manifest.entities:
         yield from _entity_contradictions(entity, names)
         for file in entity.files:
-            yield from file_contradictions(entity, file, manifest.chunk_rows)
+            yield from _file_contradictions(entity, file, manifest.chunk_rows)
 
 
-def file_contradictions(entity: EntityRecord, file: PartFile, chunk_rows: int) -> Contradictions:
+def _file_contradictions(entity: EntityRecord, file: PartFile, chunk_rows: int) -> Contradictions:
     """What does not go together in one file of an entity."""
     rows = [chunk.rows for chunk in file.chunks]
     if sum(rows) != file.rows:
@@ -137,7 +145,7 @@ def file_contradictions(entity: EntityRecord, file: PartFile, chunk_rows: int) -
             yield f"entity {entity.name!r}", f"first key {first}", f"{expected}, of the key's types"
 
 
-def total_contradictions(entity: EntityRecord, total: Fingerprint) -> Contradictions:
+def _total_contradictions(entity: EntityRecord, total: Fingerprint) -> Contradictions:
     """Whether the rows of all chunks are those of the entity."""
     if total != entity.digest():
         observed = f"{entity.rows} rows, {entity.fingerprint}"
@@ -192,7 +200,7 @@ def _entity_contradictions(entity: EntityRecord, names: list[str]) -> Contradict
 def _sum_contradictions(place: str, entity: EntityRecord) -> Contradictions:
     """What files, or lists of files, do not add up to."""
     if not entity.lists:
-        yield from total_contradictions(entity, combined(chunk.digest() for chunk in entity.chunks))
+        yield from _total_contradictions(entity, combined(chunk.digest() for chunk in entity.chunks))
         return
     if (rows := sum(listed.rows for listed in entity.lists)) != entity.rows:
         yield place, f"{entity.rows} rows", f"the sum of its lists: {rows}"
@@ -208,3 +216,92 @@ def _sequence_contradictions(place: str, sequences: Sequence[SequencePosition]) 
                 yield place, repr(identifier), IDENTIFIER
         if is_system_table(sequence.schema, sequence.name):
             yield place, f"sequence {sequence.name}, schema {sequence.schema}", USERS_TABLE
+
+
+# ── Files in lists ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def with_lists(manifest: Manifest, read: Callable[[FileList], bytes], *, where: str) -> Manifest:
+    """The manifest with the files that are in lists, which are read each time that somebody goes through them."""
+    entities = tuple(
+        msgspec.structs.replace(each, files=_ListedFiles(each, manifest.chunk_rows, read, where))
+        if each.lists
+        else each
+        for each in manifest.entities
+    )
+    return msgspec.structs.replace(manifest, entities=entities)
+
+
+@dataclass(frozen=True, eq=False)
+class _ListedFiles(Sequence[PartFile]):
+    """The files of an entity, in the order of the lists. Picklable if `read` is.
+
+    Raises `ManifestError` for a list that is not what the manifest says before it gives a file of it, and at the end if
+    all files together are not.
+    """
+
+    entity: EntityRecord
+    chunk_rows: int
+    read: Callable[[FileList], bytes]
+    where: str
+
+    def __len__(self) -> int:
+        return self.entity.file_count
+
+    @overload
+    def __getitem__(self, index: int) -> PartFile: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[PartFile]: ...
+    def __getitem__(self, index: int | slice) -> PartFile | Sequence[PartFile]:
+        return tuple(self)[index]
+
+    def __iter__(self) -> Iterator[PartFile]:
+        total, last = EMPTY, (0, "")
+        for listed in self.entity.lists or ():
+            files = self._read(listed)
+            where = f"{self.where}, {listed.path}"
+            _require_none(_list_contradictions(self.entity, listed, files, last), where)
+            for file in files:
+                _require_none(_file_contradictions(self.entity, file, self.chunk_rows), where)
+            total = combined([total, *(chunk.digest() for file in files for chunk in file.chunks)])
+            last = max(map(_place, files), default=last)
+            yield from files
+        _require_none(_total_contradictions(self.entity, total), self.where)
+
+    def _read(self, listed: FileList) -> tuple[PartFile, ...]:
+        """The files of a list. Raises `ManifestError` for one that was altered."""
+        data = self.read(listed)
+        digest, observed = hashlib.sha256(data).hexdigest(), None
+        try:
+            files = msgspec.json.decode(data, type=tuple[PartFile, ...])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            observed = str(exc)
+        if digest != listed.sha256 or observed:
+            raise ManifestError(
+                "a list of files was altered",
+                where=f"{self.where}, {listed.path}",
+                observed=observed or f"SHA-256 is {digest}",
+                expected=f"SHA-256 {listed.sha256}",
+                next_step=RESTORE,
+            )
+        return files
+
+
+def _list_contradictions(
+    entity: EntityRecord, listed: FileList, files: Sequence[PartFile], last: tuple[int, str]
+) -> Contradictions:
+    """What the manifest does not say of a list, and files that are not in their order, after the `last` one."""
+    found = len(files), sum(file.rows for file in files), sum(file.bytes for file in files)
+    expected = listed.files, listed.rows, listed.data_bytes
+    if found != expected:
+        yield listed.path, "{} files, {} rows, {} bytes".format(*found), "{}, {}, {}".format(*expected)
+    places = [last, *map(_place, files)]
+    if any(second <= first for first, second in pairwise(places)):
+        yield listed.path, "files in another order", "each once, by their numbers"
+    if any(not file.path.startswith(f"{entity.name}/") for file in files):
+        yield listed.path, "files of others", f"files of {entity.name}"
+
+
+def _place(file: PartFile) -> tuple[int, str]:
+    """What sorts files by their numbers, also beyond five digits."""
+    return len(file.path), file.path

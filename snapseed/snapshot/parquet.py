@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from snapseed.core import longest_value, thrift_items
+from snapseed.core import Int64s, longest_value, thrift_items
 from snapseed.errors import SnapseedError, SnapshotError
 from snapseed.snapshot.manifest import RESTORE, Column, PartFile, StoredFile
 from snapseed.snapshot.store_stream import WholeReader
@@ -39,7 +39,7 @@ _NEEDED = [_GROUP, _COLUMN, _TYPE, _CODEC, _LENGTH, _DATA_OFFSET, _DICTIONARY_OF
 # The same of PageHeader, and of what it says about a data page and a dictionary page.
 _PAGE_KIND, _PAGE_BYTES, _PAGE_STORED, _PAGE_VALUES, _PAGE_ENCODING = 1, 2, 3, 0x0501, 0x0502
 _DICTIONARY_VALUES, _DICTIONARY_ENCODING = 0x0701, 0x0702
-# Type: what a value takes in Arrow, for a text (6) beside its characters. Integers (1, 2) may be decimals.
+# Type: what a value takes in Arrow, for a text (6) in addition to its characters. Integers (1, 2) may be decimals.
 _BYTE_ARRAY = 6
 _WIDTHS = {0: 1, 1: 16, 2: 16, 4: 4, 5: 8, _BYTE_ARRAY: 4, 7: 16}
 # CompressionCodec, PageType, and the values of Encoding that our writer uses.
@@ -58,8 +58,8 @@ class Part:
     file: PartFile
     stream: BinaryIO
     parquet: pq.ParquetFile
-    # By chunk and column.
-    columns: list[list[_Fields]]
+    # By chunk, as `_columns_of` takes them.
+    described: list[Int64s]
 
     def null_count(self, name: str) -> int:
         """How many values of this column are NULL, as far as the footer says; for a list, it does not."""
@@ -68,7 +68,7 @@ class Part:
             if self.parquet.schema.column(index).max_repetition_level:
                 return 0
             # How many values there are of each level: those of level 0 are NULL.
-            levels = (chunk[index].get(_LEVELS, []) for chunk in self.columns)
+            levels = (_columns_of(chunk)[index][_LEVELS] for chunk in self.described)
             return sum(counts[0] for counts in levels if len(counts) > 1)
 
     def batches(self, number: int, names: Sequence[str], *, utf8: bool = True) -> Iterator[pa.RecordBatch]:
@@ -79,7 +79,7 @@ class Part:
         """
         with readable(self.path):
             if isinstance(self.stream, WholeReader):
-                self.stream.drop_before(min(map(_begin, self.columns[number])))
+                self.stream.drop_before(min(map(_begin, _columns_of(self.described[number]))))
             step = self._rows_at_once(number, names)
             rows = 0
             for batch in self.parquet.iter_batches(step, row_groups=[number], columns=list(names), use_threads=False):
@@ -103,8 +103,9 @@ class Part:
         """How many rows of a chunk may be decoded at a time. Raises `ValueError` if it is too large altogether."""
         schema, rows = self.parquet.schema, self.file.chunks[number].rows
         total = per_row = 0.0
+        columns = _columns_of(self.described[number])
         for index in _leaves(schema, set(names)):
-            values, size, per_value = _memory(self.stream, self.columns[number][index])
+            values, size, per_value = _memory(self.stream, columns[index])
             total += size
             if total > MOST_BYTES:
                 raise ValueError(f"chunk {number} would take more than {MOST_BYTES / 1e6:,.0f} MB of memory")
@@ -131,9 +132,9 @@ def read_part(stream: BinaryIO, path: str, columns: Sequence[Column], file: Part
         found = [parquet.metadata.row_group(number).num_rows for number in range(parquet.num_row_groups)]
         if found != expected:
             raise ValueError(f"chunks of {_listed(found)} rows, expected {_listed(expected)}")
-        found_columns = _column_chunks(stream)
+        described = _described_chunks(stream)
     with parquet:
-        yield Part(path, file, stream, parquet, found_columns)
+        yield Part(path, file, stream, parquet, described)
 
 
 @contextmanager
@@ -166,7 +167,7 @@ def require_loadable(path: Path, file: StoredFile) -> None:
 
 
 def _validated(column: pa.Array) -> pa.Array:
-    """The column as Arrow can validate it: 24:00, a time in PostgreSQL, is none in Arrow."""
+    """The column as Arrow can validate it: 24:00 is a time in PostgreSQL, but not in Arrow."""
     inner, lists = column.type, 0
     while pa.types.is_list(inner):
         inner, lists = inner.value_type, lists + 1
@@ -207,8 +208,8 @@ class _Page(NamedTuple):
     encoding: int
 
 
-def _column_chunks(stream: BinaryIO) -> list[list[_Fields]]:
-    """What the footer says of each column of each chunk: ColumnMetaData of parquet.thrift.
+def _described_chunks(stream: BinaryIO) -> list[Int64s]:
+    """What the footer says of each chunk, as `_columns_of` takes it.
 
     It is read here, because pyarrow ends the process for some damaged records of columns when it is asked for them.
     """
@@ -219,18 +220,16 @@ def _column_chunks(stream: BinaryIO) -> list[list[_Fields]]:
     stream.seek(end - length)
     try:
         items, _ = thrift_items(stream.read(length))
-        groups: list[list[_Fields]] = []
-        for path, value in items[np.isin(items[:, 0], _NEEDED)].tolist():
-            if path == _GROUP:
-                groups.append([])
-            elif path == _COLUMN:
-                groups[-1].append({})
-            else:
-                column = groups[-1][-1]
-                column[path] = [*column.get(path, ()), value] if path == _LEVELS else value
-    except (LookupError, ValueError) as exc:
+    except ValueError as exc:
         raise ValueError("the footer is damaged") from exc
-    return groups
+    needed = items[np.isin(items[:, 0], _NEEDED)]
+    return np.split(needed, np.flatnonzero(needed[:, 0] == _GROUP))[1:]
+
+
+def _columns_of(chunk: Int64s) -> list[_Fields]:
+    """What the footer says of each column of a chunk: ColumnMetaData of parquet.thrift."""
+    columns = np.split(chunk, np.flatnonzero(chunk[:, 0] == _COLUMN))[1:]
+    return [dict(each.tolist()) | {_LEVELS: each[each[:, 0] == _LEVELS, 1].tolist()} for each in columns]
 
 
 def _memory(stream: BinaryIO, column: _Fields) -> tuple[int, int, float]:

@@ -22,7 +22,6 @@ import pyarrow as pa
 from snapseed.config import Environment
 from snapseed.config.store import Store
 from snapseed.errors import ManifestError, SnapshotError, StoreError, extra
-from snapseed.snapshot.file_lists import with_lists
 from snapseed.snapshot.keys import moment
 from snapseed.snapshot.manifest import (
     FILE_NAME,
@@ -35,7 +34,7 @@ from snapseed.snapshot.manifest import (
     SchemaFile,
     StoredFile,
 )
-from snapseed.snapshot.manifest_checks import decode
+from snapseed.snapshot.manifest_checks import decode, with_lists
 from snapseed.snapshot.parquet import Part, read_part, readable
 from snapseed.snapshot.store_folder import Folder, FolderStaging
 from snapseed.snapshot.store_stream import WholeReader, digest_problem, length_problem
@@ -64,13 +63,9 @@ class Snapshot:
         return self.place.where(file)
 
     def named_files(self) -> dict[str, str | None]:
-        """What belongs to the snapshot, as `present_files` names it, each with its entity if it has one."""
+        """What belongs to the snapshot, as `place.present` names it, each with its entity if it has one."""
         parts = {self.place.key(file): entity.name for entity in self.manifest.entities for file in entity.files}
         return {FILE_NAME: None, **{self.place.key(file): None for file in self.manifest.files}, **parts}
-
-    def present_files(self) -> set[str]:
-        """The relative paths of everything that is there."""
-        return self.place.present()
 
     def sizes_in_bucket(self) -> dict[str, int] | None:
         """The size of each object, by the names of `named_files`; None in a folder."""
@@ -134,7 +129,7 @@ class Snapshot:
                 manifest = bytes(self.place.read(FILE_NAME)[0])
                 if decode(manifest, where=str(self.place)).identity == self.manifest.identity:
                     raise
-                summary = "another process has replaced the snapshot meanwhile"
+                summary = "another process has replaced the snapshot in the meantime"
                 raise StoreError(summary, where=str(self.place), next_step="run this again") from exc
             if not altered and (problem := length_problem(stream, file)):
                 raise ValueError(problem)
@@ -235,9 +230,9 @@ def _read_list(place: Place, listed: FileList) -> bytes:
         return stream.read(listed.bytes + 1)
 
 
-def has_snapshot(store: Store, name: str) -> bool:
-    """Whether a snapshot of this name exists, valid or not."""
-    return place_of(store, name).repair()
+def existing_snapshot(store: Store, name: str) -> Snapshot | None:
+    """The snapshot of this name; None if there is none. Raises `ManifestError` if its manifest is not valid."""
+    return open_snapshot(store, name) if place_of(store, name).repair() else None
 
 
 def file_problem(snapshot: Snapshot, file: StoredFile) -> str | None:

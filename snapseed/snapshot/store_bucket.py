@@ -23,9 +23,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from snapseed.config import Store
 from snapseed.errors import ManifestError, SnapshotError, StoreError
-from snapseed.snapshot.file_lists import with_lists
 from snapseed.snapshot.manifest import FILE_NAME, FileList, Manifest, StoredFile, encode
-from snapseed.snapshot.manifest_checks import decode
+from snapseed.snapshot.manifest_checks import decode, with_lists
 from snapseed.snapshot.parquet import require_loadable
 from snapseed.snapshot.store_client import HasChangedError, NoConditionsError, client_of, translated
 from snapseed.snapshot.store_folder import locked

@@ -43,10 +43,13 @@ def copy_snapshot(source: Store, target: Store, name: str, listener: Listener = 
     """
     snapshot = open_snapshot(source, name)
     manifest = snapshot.manifest
-    total, copied = manifest.stored_bytes, 0
+    total = skipped = copied = 0
     with replacing(target, name, resume=True) as staging, ThreadPoolExecutor(_AT_ONCE) as threads:
         there = staging.take_over(manifest)
-        done = skipped = sum(file.bytes for file in manifest.files if file.path in there)
+        for file in manifest.files:
+            total += file.bytes
+            skipped += file.bytes if file.path in there else 0
+        done = skipped
         wanted = (file for file in manifest.files if file.path not in there)
         running = deque(threads.submit(_copy, snapshot, staging, file) for file in islice(wanted, _AT_ONCE))
         try:

@@ -83,7 +83,7 @@ class Folder:
             return ({}, 0) if lock is None else ({staging.name: sum(sizes)}, 0)
 
     def remove(self, names: Collection[str]) -> None:
-        """Remove litter, unless a process has begun to write there meanwhile."""
+        """Remove litter, unless a process has begun to write there."""
         for name in names:
             with suppress(FileNotFoundError), locked(self.path.parent / name) as lock:
                 if lock is not None:

@@ -60,8 +60,6 @@ class Family(Enum):
 
 
 INTEGERS = frozenset({Family.SMALLINT, Family.INTEGER, Family.BIGINT})
-# The types that a key column can have.
-KEYS = INTEGERS | {Family.UUID, Family.TEXT}
 
 # Family, Arrow type, object identifier (pg_type.dat; fixed for built-in types), and the other names that people write
 # (PostgreSQL manual, table 8.1). The binary form of an array contains the identifier of its element type.

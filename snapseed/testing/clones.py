@@ -73,7 +73,8 @@ def schema_of(project: Project, manifest: Manifest) -> Schema:
             "nothing says how the tables of the snapshot are created",
             where=str(project.file),
             expected="a `schema` file in the project, or the application's own migrations",
-            next_step="name a `schema` file, or override the fixture snapseed_schema to run your migrations",
+            next_step='add schema = "schema.sql" to [snapseed], a file such as `pg_dump --schema-only` writes;'
+            " or override the fixture snapseed_schema to run your migrations",
         )
     return Schema(_digest([project.schema], project.folder))
 

@@ -123,7 +123,7 @@ def fastest_strategy(server: Server, template: str, size: int) -> str:
 def drop_unused(server: Server, *, max_age: float = _MAX_AGE_SECONDS, max_templates: int = _MAX_TEMPLATES) -> list[str]:
     """Drop this role's clones of processes that are gone, and its templates by age and number; return their names.
 
-    Databases in use are recognised by their locks. The locks of this session do not count, so its clones are dropped
+    Databases in use are recognized by their locks. The locks of this session do not count, so its clones are dropped
     with the rest. A clone that was kept stays until it is older than `max_age`, in seconds. States stay; what a save or
     the end of a state has left has the name of a clone.
     """

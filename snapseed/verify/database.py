@@ -11,6 +11,7 @@ from psycopg import sql
 from snapseed.config import Environment, Project
 from snapseed.errors import VerificationError
 from snapseed.events import Advanced, Listener, ignore, phase, phase_seconds, recorded
+from snapseed.postgres import listed
 from snapseed.postgres.catalog import read_tables
 from snapseed.postgres.connect import Connection, Target
 from snapseed.postgres.facts import TableName
@@ -45,6 +46,7 @@ class ChunkDifference:
 
 
 def _compared(observed: Fingerprint, expected: Fingerprint) -> str:
+    """The difference between two fingerprints, in words."""
     if observed.rows == expected.rows:
         return f"{expected.rows:,} rows as expected, but their contents differ"
     return f"{observed.rows:,} rows, expected {expected.rows:,}"
@@ -210,7 +212,7 @@ def _columns_as_text(connection: Connection, entity: EntityRecord, table: TableN
     columns = [column for column in entity.columns if not (column.kind().has_binary_form or column.name in enums)]
     example = sql.SQL("(SELECT pg_catalog.left({0}::pg_catalog.text, 40) FROM {1} WHERE {0} IS NOT NULL LIMIT 1)")
     examples = [example.format(sql.Identifier(column.name), table.rows()) for column in columns]
-    (values,) = connection.execute(sql.SQL("SELECT {}").format(sql.SQL(", ").join(examples))).fetchall()
+    (values,) = connection.execute(sql.SQL("SELECT {}").format(listed(examples))).fetchall()
     return [
         f"{column.name} ({column.type})" if value is None else f"{column.name} ({column.type}, such as {value!r})"
         for column, value in zip(columns, values, strict=True)

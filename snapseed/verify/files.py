@@ -75,7 +75,7 @@ def verify_files(
         schema = snapshot.manifest.schema_file
         if schema and (problem := file_problem(snapshot, schema)):
             findings.append(FileFinding(None, schema.path, problem))
-        present = snapshot.present_files()
+        present = snapshot.place.present()
         extra = sorted(present - snapshot.named_files().keys()) if present else []
         findings += [FileFinding(None, path, "not named by the manifest") for path in extra]
     return findings
@@ -153,12 +153,13 @@ def verify_committed(project: Project, *, rows: bool = False) -> list[CommittedR
 
 
 def _verify(project: Project, name: str, tracked: set[str], *, rows: bool) -> CommittedResult:
+    """Compare the files of one snapshot, of which git has `tracked` these."""
     try:
         snapshot = open_snapshot(project.snapshots, name)
     except SnapshotError as exc:
         problem = exc.summary + (f": {exc.observed}" if exc.observed else "")
         return CommittedResult(name, None, 0, (FileFinding(None, FILE_NAME, problem),))
-    untracked, named = snapshot.present_files() - tracked, snapshot.named_files()
+    untracked, named = snapshot.place.present() - tracked, snapshot.named_files()
     findings = [FileFinding(entity, path, "not added to git") for path, entity in named.items() if path in untracked]
     manifest = snapshot.manifest
     return CommittedResult(name, manifest.identity, manifest.rows, (*verify_files(snapshot, rows=rows), *findings))

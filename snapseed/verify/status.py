@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from snapseed.config import Environment, Project
 from snapseed.errors import SnapseedError
-from snapseed.postgres.connect import Target, has_database
+from snapseed.postgres.connect import has_database
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.locks import reading
 from snapseed.postgres.partitions import read_stages
@@ -64,12 +64,14 @@ def status_of(project: Project, environment: Environment) -> EnvironmentStatus:
         elif target.embedded is not None and not has_database(target):
             state = "nothing loaded"
         else:
-            history, holding, unfinished = _loads(target)
+            with reading(target, "reading the record of loads") as connection:
+                history, holding = tuple(last_loads(connection, _LOADS)), last_states(connection)
+                unfinished = tuple({str(stage): None for stage in read_stages(connection) if not stage.is_used})
             reached, state = True, "nothing loaded"
         if history:
             manifest = snapshot_of(environment).manifest
             queued = project.embeddings.target if project.embeddings and environment.embeddings == "queue" else None
-            held = {table for table, identity in holding.items() if identity == manifest.identity}
+            held = {table for table, (identity, _) in holding.items() if identity == manifest.identity}
             # An entity may name its table without the schema.
             held |= {table.rpartition(".")[2] for table in held}
             wanted = (entity for entity in manifest.entities if entity.name != queued)
@@ -84,11 +86,3 @@ def status_of(project: Project, environment: Environment) -> EnvironmentStatus:
     return EnvironmentStatus(
         environment.name, described, next(iter(history), None), state, missing, history, reached, unfinished
     )
-
-
-def _loads(target: Target) -> tuple[tuple[LoadRecord, ...], Mapping[str, str], tuple[str, ...]]:
-    """The last loads, newest first, by table the identity of the snapshot that it holds, and what did not finish."""
-    with reading(target, "reading the record of loads") as connection:
-        holding = {table: identity for table, (identity, _) in last_states(connection).items()}
-        unfinished = tuple({str(stage): None for stage in read_stages(connection) if not stage.is_used})
-        return tuple(last_loads(connection, _LOADS)), holding, unfinished

@@ -8,9 +8,9 @@ import psycopg
 from psycopg import sql
 
 from snapseed.capture.request import CaptureRequest, Sizes
-from snapseed.diff.compare import diff_snapshot
 from snapseed.verify.database import verify_snapshot
 from tests.capture.conftest import filled, project_in
+from tests.differences import diff_snapshot
 
 # For each type at least three values that differ.
 VALUES = {

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from snapseed.cli.options import Call, Options
 from snapseed.servers import EmbeddedPostgres
 from tests.conftest import Sandbox
 
@@ -163,6 +164,20 @@ def test_arguments_that_cannot_be_parsed_are_one_document_too(shop: Sandbox) -> 
         assert (programs.returncode, document["format"], document["exit_code"]) == (2, 1, 2)
         assert document["error"]["summary"] in programs.stderr
         assert "Usage: " in programs.stderr
+
+
+NEXT_STEPS = [
+    ("run `snapseed load dev --recreate`", "run `snapseed load dev --only a,b --database far --snapshot s --recreate`"),
+    ("snapseed generate dev --snapshot x", "snapseed generate dev --only a,b --snapshot s"),
+    ("snapseed diff dev-2, snapseed load", "snapseed diff dev-2, snapseed load"),
+]
+
+
+@pytest.mark.parametrize(("step", "expected"), NEXT_STEPS)
+def test_a_next_step_repeats_the_options_that_say_where(shop: Sandbox, step: str, expected: str) -> None:
+    """As far as its command has them, and only for an environment of the project."""
+    call = Call(shop.project, "text", Options(database="far", snapshot="s"))
+    assert call.located(step, ["a", "b"]) == expected
 
 
 def test_a_snapshots_folder_that_cannot_be_written_is_named(shop: Sandbox) -> None:

@@ -15,8 +15,8 @@ from snapseed import Project, generate_snapshot, open_snapshot
 from snapseed.config.store import Store, read_store
 from snapseed.errors import GeneratorError, ManifestError, SnapshotError
 from snapseed.generate.request import Request
-from snapseed.snapshot.file_lists import with_lists
 from snapseed.snapshot.manifest import Manifest
+from snapseed.snapshot.manifest_checks import with_lists
 from snapseed.snapshot.store import Snapshot
 from snapseed.snapshot.store_folder import Folder
 from snapseed.verify.files import verify_files

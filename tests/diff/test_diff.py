@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from snapseed import LoadRequest, load_snapshot
-from snapseed.diff.compare import ChangedRow, DiffRequest, EntityDiff, SchemaDifference, diff_snapshot
+from snapseed.cli.differences import as_text
+from snapseed.diff.compare import ChangedRow, DiffReport, DiffRequest, EntityDiff, SchemaDifference
 from snapseed.errors import SnapshotError, UsageError
 from tests.conftest import Sandbox
+from tests.differences import diff_snapshot
 from tests.projects.state import contents
 
 
@@ -76,6 +78,8 @@ def test_missing_and_extra_rows_are_named_by_their_keys(loaded: Sandbox) -> None
     assert [[row.key for row in rows] for rows in (found.removed, found.added)] == [["1", "100"], ["1001", "1100"]]
     assert found.removed[0].values.keys() == {"id", "customer_id", "number"}
     assert not found.changed
+    shown = [line for line in as_text(DiffReport("", "", (), (found,))) if "1001" in line]
+    assert [line.count("1001") for line in shown] == [1]
 
 
 def test_a_row_before_the_first_chunk_is_extra(loaded: Sandbox) -> None:

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapseed.diff.rows import differences, overlapping, with_keys
-from snapseed.diff.tables import Rows
+from snapseed.diff.tables import HashedRows
 from snapseed.errors import UsageError
+from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.hashing import row_hashes
 from snapseed.snapshot.manifest import Column
 
@@ -31,13 +32,14 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
     return pa.table(arrays, [column.name for column in COLUMNS])
 
 
-def in_batches(rows: Sequence[Row], sizes: Sequence[int]) -> Iterator[Rows]:
+def in_batches(rows: Sequence[Row], sizes: Sequence[int]) -> Iterator[HashedRows]:
     """Rows in batches of these sizes in turn."""
     start, at = 0, 0
     while start < len(rows):
         size = sizes[at % len(sizes)]
-        batch = table_of(rows[start : start + size]).combine_chunks().to_batches()[0]
-        yield Rows(batch, row_hashes(batch.columns, [column.kind() for column in COLUMNS]))
+        table = table_of(rows[start : start + size])
+        hashes = row_hashes(list(map(in_one_piece, table.columns)), [column.kind() for column in COLUMNS])
+        yield HashedRows(table, hashes)
         start, at = start + size, at + 1
 
 
@@ -46,13 +48,21 @@ def rows_of(table: pa.Table) -> list[Row]:
     return [tuple(row.values()) for row in table.to_pylist()]
 
 
-@given(left=ROWS, right=ROWS, sizes=SIZES, others=SIZES, key_columns=st.integers(0, 2))
+@given(
+    left=ROWS,
+    right=ROWS,
+    sizes=SIZES,
+    others=SIZES,
+    key_columns=st.integers(0, 2),
+    at_once=st.sampled_from([1, 4, 100]),
+)
 def test_what_differs_is_what_a_multiset_says(
-    left: list[Row], right: list[Row], sizes: list[int], others: list[int], key_columns: int
+    left: list[Row], right: list[Row], sizes: list[int], others: list[int], key_columns: int, at_once: int
 ) -> None:
-    """With one column in the key, two or none; with keys that repeat."""
+    """With one column in the key, two or none; with keys that repeat; however many rows are compared at a time."""
     left, right = ([*sorted(rows, key=lambda row: row[:key_columns])] for rows in (left, right))
-    found = list(differences(in_batches(left, sizes), in_batches(right, others), COLUMNS, COLUMNS[:key_columns]))
+    streams = in_batches(left, sizes), in_batches(right, others)
+    found = list(differences(*streams, COLUMNS, COLUMNS[:key_columns], at_once))
     names = ("removed", "added", "before", "after")
     removed, added, before, after = ([row for each in found for row in rows_of(getattr(each, name))] for name in names)
     assert Counter(removed) + Counter(before) == Counter(left) - Counter(right)
@@ -60,6 +70,25 @@ def test_what_differs_is_what_a_multiset_says(
     keys = [[row[:key_columns] for row in rows] for rows in (removed, added, before, after)]
     assert keys[2] == keys[3]
     assert not key_columns or set(keys[0]).isdisjoint(keys[1])
+
+
+@pytest.mark.parametrize("sizes", [([10], [10]), ([10], [4]), ([4], [10])])
+def test_no_side_is_read_far_ahead_of_the_other(sizes: tuple[list[int], list[int]]) -> None:
+    """Only by the rows that it alone has, and by those that are compared at a time."""
+    rows = [(number, "a", 0) for number in range(200)]
+    sides = [rows, [*((number - 50, "a", 0) for number in range(50)), *rows]]
+    read, apart = [0, 0], list[int]()
+
+    def counted(side: int) -> Iterator[HashedRows]:
+        for batch in in_batches(sides[side], sizes[side]):
+            read[side] += len(batch.hashes)
+            apart.append(abs(read[1] - read[0]))
+            yield batch
+
+    found = list(differences(counted(0), counted(1), COLUMNS, COLUMNS[:1], 8))
+    assert sum(each.added.num_rows for each in found) == 50
+    assert not any(each.removed.num_rows or each.before.num_rows for each in found)
+    assert max(apart) <= 50 + 8 + 2 * 10
 
 
 def test_a_row_at_the_front_does_not_change_the_others() -> None:

@@ -57,7 +57,7 @@ def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:  # noqa: AN
 
 def _argument(parameter: Any) -> str:  # noqa: ANN401 - as above
     """`NAME`, or `[NAME]` if it may be omitted."""
-    name = parameter.name.upper()
+    name = (parameter.metavar or parameter.name).upper()
     return name if parameter.required else f"[{name}]"
 
 

@@ -71,7 +71,7 @@ def test_mixing_is_a_bijection(value: int) -> None:
 
 
 def test_every_bit_is_set_half_of_the_time() -> None:
-    """Over neighbouring rows, for all 64 bits."""
+    """Over neighboring rows, for all 64 bits."""
     bits = make_rows(20_000).bits("b")
     shares = np.unpackbits(bits.view(np.uint8).reshape(-1, 8), axis=1).mean(axis=0)
     assert abs(shares - 0.5).max() < 0.02
@@ -107,13 +107,13 @@ def test_the_extreme_draw_falls_to_a_category_with_weight() -> None:
 
 
 def test_columns_rows_and_seeds_are_independent() -> None:
-    """Two columns, neighbouring rows, two seeds and a column's items do not correlate."""
+    """Two columns, neighboring rows, two seeds and a column's items do not correlate."""
     rows = make_rows(20_000)
     first = rows.integers("first", 0, 10**6)
     pairs = {
         "columns": (first, rows.integers("second", 0, 10**6)),
         "column and its items": (first, rows.items("first", first * 0 + 1).integers("first", 0, 10**6)),
-        "neighbours": (first[1:], first[:-1]),
+        "neighbors": (first[1:], first[:-1]),
         "seeds": (first, make_rows(20_000, seed=43).integers("first", 0, 10**6)),
         "row number": (first, rows.number()),
     }

@@ -44,6 +44,7 @@ GOLDEN: dict[str, tuple[Callable[[Rows], pl.Series], str]] = {
         "5af840f43ebd7f29",
     ),
     "reference": (lambda rows: rows.reference("a", things), "8c645dc0bbc3f649"),
+    "reference, latest": (lambda rows: rows.reference("a", things, latest=0.2), "c40791b05c15ddbe"),
     "reference, popular": (lambda rows: rows.reference("a", things, exponent=1.2), "53417b258bad5d8f"),
     "timestamps": (lambda rows: rows.timestamps("a", START), "9348d2ed13ac64d7"),
     "timestamps, growing": (lambda rows: rows.timestamps("a", START, growth=7), "0f8d4ad3546b0f43"),

@@ -88,7 +88,7 @@ def test_a_uuid_is_the_same_as_in_every_earlier_version() -> None:
 
 @given(st.lists(st.integers(0, 6), max_size=4), st.integers(0, 10**9))
 def test_numbers_are_unique_across_siblings_and_levels(maxima: list[int], first: int) -> None:
-    """On each level, all possible descendants of neighbouring root rows have different numbers, in row order."""
+    """On each level, all possible descendants of neighboring root rows have different numbers, in row order."""
     stride = 1
     for level, maximum in zip(tree("bigint", *maxima), [1, *maxima], strict=True):
         stride *= max(1, maximum)

@@ -181,10 +181,12 @@ def test_references_exist_at_every_scale_at_which_the_row_exists(source: object,
     if source is target:
         return
     keys = {key: number for number, key in enumerate(make_rows(target.root_rows.at(2000), of=target).key())}
-    drawn = [keys[key] for key in make_rows(source.root_rows.at(2000), of=source).reference("r", target)]
-    for scale_ in (1, 2, 9, 10, 11, 250, 1999, 2000):
-        there = target.root_rows.at(scale_)
-        assert max(drawn[: source.root_rows.at(scale_)]) < there, scale_
+    rows = make_rows(source.root_rows.at(2000), of=source)
+    for latest in (1, 0.2, 0):
+        drawn = [keys[key] for key in rows.reference("r", target, latest=latest)]
+        for scale_ in (1, 2, 9, 10, 11, 250, 1999, 2000):
+            there = target.root_rows.at(scale_)
+            assert max(drawn[: source.root_rows.at(scale_)]) < there, scale_
 
 
 @given(st.integers(0, 2**47), st.floats(0.001, 5))
@@ -244,6 +246,19 @@ def test_siblings_can_be_sorted() -> None:
     binary = pl.Series([b"\xff", b"\x00", b"\x7f", b"b", b"a", b"4", b"3", b"2", b"1"])
     assert rows.ascending(binary).to_list()[:3] == [b"\x00", b"\x7f", b"\xff"]
     assert make_letters([0]).ascending(pl.Series([], dtype=pl.Int64)).to_list() == []
+
+
+@pytest.mark.parametrize("distinct", [False, True])
+def test_references_to_the_latest_rows_are_about_as_many_for_each(*, distinct: bool) -> None:
+    """None of the rows is left out, whether it is new since the last root row or shared by its siblings."""
+    rows = make_letters([2] * 20_000, first=20)
+    counts = {latest: rows.reference("r", badges, latest=latest, distinct=distinct) for latest in (1, 0.1, 0)}
+    found = {latest: keys.value_counts()["count"].to_list() for latest, keys in counts.items()}
+    assert max(found[1]) > 8 > max(*found[0.1], *found[0])
+    assert len(found[0]) > len(found[0.1]) > len(found[1]) * 1.2
+    first = make_letters([200]).reference("r", badges, latest=0)
+    assert set(first) == {1, 2}
+    assert rows.reference("r", badges, latest=0, distinct=distinct)[-1] > 49_000
 
 
 def test_an_exponent_makes_the_first_rows_the_most_popular_references() -> None:
@@ -350,6 +365,7 @@ IMPOSSIBLE: dict[str, tuple[Callable[[Rows], object], str]] = {
         lambda _: make_letters([0, 1, 3]).reference("r", people, distinct=True),
         r"'r'.*3 siblings cannot be distinct among 2; fan_out\(…, among=people\)",
     ),
+    "a share that is none": (lambda rows: rows.reference("r", people, latest=1.5), "'r'.*from 0 to 1"),
     "distinct and popular": (
         lambda rows: rows.reference("r", people, exponent=1, distinct=True),
         "'r'.*exponent",

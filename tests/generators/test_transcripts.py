@@ -1,4 +1,4 @@
-"""Transcripts are what people say and a speech recogniser hears: segments, hesitations, mishearings."""
+"""Transcripts are what people say and a speech recognizer hears: segments, hesitations, mishearings."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from snapseed import LoadRequest, load_snapshot, verify_snapshot
-from snapseed.diff.compare import diff_snapshot
 from snapseed.errors import SchemaError
 from snapseed.load.request import Mode
 from snapseed.postgres.connect import connected
@@ -21,6 +20,7 @@ from snapseed.postgres.rowhash import bucket
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.store import open_snapshot
 from tests.conftest import Sandbox
+from tests.differences import diff_snapshot
 from tests.projects.state import generated
 
 # Texts that the encoding has. Its bytes sort those of EUC_JP in another order than UTF-8 does.

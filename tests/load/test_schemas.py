@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from snapseed.diff.compare import diff_snapshot
 from snapseed.load.request import Mode
 from tests.conftest import Sandbox
+from tests.differences import diff_snapshot
 from tests.load.shapes import Shapes, mentions, reasons, rebuilt
 from tests.projects.state import schema_of
 

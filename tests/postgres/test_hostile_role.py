@@ -15,7 +15,6 @@ import pytest
 from psycopg import sql
 
 from snapseed import LoadRequest, load_snapshot, verify_snapshot
-from snapseed.diff.compare import diff_snapshot
 from snapseed.errors import RefusedError
 from snapseed.load.outcome import Outcome
 from snapseed.load.request import Mode
@@ -23,6 +22,7 @@ from snapseed.scaffold.project import ScaffoldRequest, scaffold_project
 from snapseed.testing.reset import reset_environment
 from snapseed.verify.status import status
 from tests.conftest import Connection, Sandbox
+from tests.differences import diff_snapshot
 
 QUERIES = Path(__file__).parents[2] / "snapseed"
 TYPES = ("name", "text", "varchar", '"char"', "oid", "int8", "bool", "text[]")

@@ -128,3 +128,15 @@ def test_printing_unfolds_all(tab: Any) -> None:  # noqa: ANN401 - as above
     tab.set_viewport_size({"width": 1030, "height": 700})
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert tab.evaluate("document.querySelectorAll('details:not([open])').length") == 0
+
+
+def test_without_script_all_can_be_read(browser: Any, file: Path) -> None:  # noqa: ANN401 - as above
+    """Some servers of artifacts forbid scripts. Every table opens by itself, and there is no filter without effect."""
+    context = browser.new_context(java_script_enabled=False, viewport=PHONE)
+    tab = context.new_page()
+    tab.goto(file.as_uri())
+    for closed in tab.locator("details:not([open]) > summary").all()[-1:]:
+        closed.click()
+    assert tab.locator(".columns").last.is_visible()
+    assert not tab.locator("#filter").is_visible()
+    context.close()

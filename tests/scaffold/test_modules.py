@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from snapseed.generate.words import WORDS, words_of
 from snapseed.scaffold.draws import in_parentheses, quoted, texts_matching
 from snapseed.scaffold.modules import laid_out
-from snapseed.scaffold.names import CODED_LOOKUPS, LOOKUPS, hints, identifier, short_type, singular
+from snapseed.scaffold.names import CODED_LOOKUPS, LOOKUPS, PLACES, hints, identifier, short_type, singular
 from snapseed.snapshot.types import parse_type
 
 LONG = "a_name_that_is_long_enough_to_matter"
@@ -108,13 +108,15 @@ def test_a_pattern_that_is_not_understood_has_no_texts(pattern: str) -> None:
 
 
 def test_names_and_words_are_usable() -> None:
-    """No word comes twice, except in lists that go with others; lookups have eight rows each; codes ascend."""
+    """No word comes twice, except in lists that go with others; lookups have eight rows or more; codes ascend."""
     for name, words in WORDS.items():
         assert name.startswith(("CITY_", "HONORIFICS")) or len(set(words)) == len(words), name
     assert {len(words) for name, words in WORDS.items() if name.startswith(("CITIES", "CITY_"))} == {27}
     assert len(WORDS["HONORIFICS"]) == len(WORDS["FIRST_NAMES"])
+    assert len(WORDS["STATES"]) == len(WORDS["CODES_OF_STATES"])
+    assert all(len(place) == 6 and all(place.values()) for places in PLACES.values() for place in places)
     for name, words in LOOKUPS.items():
-        assert len(set(words)) == 8, name
+        assert len(set(words)) == len(words) >= 8, name
     for rows in CODED_LOOKUPS.values():
         assert all(len(set(values)) == len(rows) for values in zip(*rows, strict=True))
     assert list(LOOKUPS["currency"]) == sorted(LOOKUPS["currency"])

@@ -81,6 +81,15 @@ CREATE TABLE hexes (code char(3) PRIMARY KEY);
 INSERT INTO hexes SELECT lpad(to_hex(g), 3, '0') FROM generate_series(1, 1000) g;
 CREATE TABLE fresh (id integer PRIMARY KEY, checked_at date NOT NULL CHECK (checked_at <= CURRENT_DATE));
 CREATE TABLE visits (id integer PRIMARY KEY); INSERT INTO visits VALUES (1);
+CREATE TABLE depots (id integer PRIMARY KEY, town text NOT NULL, state varchar(20), country text NOT NULL,
+    from_town text NOT NULL, from_state char(2), to_town text, to_state text, to_country text);
+INSERT INTO depots SELECT g, 'Private ' || g, CASE WHEN g % 10 < 3 THEN 'CA' WHEN g % 10 < 5 THEN 'TX' END,
+    CASE WHEN g % 10 < 5 THEN 'USA' WHEN g % 10 < 8 THEN 'South Korea' ELSE 'Japan' END, 'Private',
+    CASE WHEN g % 4 > 0 THEN 'WA' ELSE 'OR' END, 'Private', CASE WHEN g % 2 > 0 THEN '84' END, 'Denmark'
+    FROM generate_series(1, 200) g;
+CREATE TABLE trips (id integer PRIMARY KEY, depot_id integer REFERENCES depots, stop integer REFERENCES depots,
+    twin_id integer REFERENCES trips);
+INSERT INTO trips SELECT g, 1 + g % 200, 1 + g % 10, nullif(g - 1, 0) FROM generate_series(1, 2000) g;
 """
 
 
@@ -109,7 +118,7 @@ def shop(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop
         ]:
             add = sql.SQL("ALTER TABLE secrets ADD {} {} DEFAULT {}")
             connection.execute(add.format(sql.Identifier(name), sql.SQL(kind), value))
-        connection.execute("ANALYZE customers, orders, odd, secrets, parcels, hexes")
+        connection.execute("ANALYZE customers, orders, odd, secrets, parcels, hexes, depots, trips")
         plain = scaffold_project(ScaffoldRequest(url, include_filled=True, statistics=False))
         made = scaffold_project(ScaffoldRequest(url, include_filled=True))
         project = Sandbox(tmp_path_factory.mktemp("shop"), "")
@@ -151,8 +160,25 @@ PARCELS = {
     "what a check ties together too": "avg((state = 'sent')::int) BETWEEN 0.7 AND 0.9",
 }
 
+DEPOTS = {
+    "countries as often": "avg((country = 'USA')::int) BETWEEN 0.4 AND 0.6 AND count(DISTINCT country) = 3",
+    "states as often, and none in other countries": "bool_and((state IS NULL) = (country <> 'USA'))"
+    " AND avg((state IS NOT DISTINCT FROM 'CA')::int) BETWEEN 0.2 AND 0.4",
+    "towns in these": "bool_and((town = 'Houston') = coalesce(state = 'TX', false)) AND count(DISTINCT town) = 7",
+    "not with states that nobody knows": "count(to_state) BETWEEN 80 AND 120 AND min(to_country) = max(to_country)",
+    "also without a country": "bool_and(from_town = CASE from_state WHEN 'OR' THEN 'Portland' ELSE 'Seattle' END)"
+    " AND avg((from_state = 'WA')::int) BETWEEN 0.65 AND 0.85",
+}
+TRIPS = {
+    "references to all as often": "count(DISTINCT depot_id) > 190 AND max(at_depot) < 30",
+    "many to few": "max(at_stop) > 30",
+    "NULL in the first row alone": "count(*) FILTER (WHERE twin_id IS NULL) = 1",
+}
+
 OF_PARENT = """(SELECT *, count(*) OVER own AS counted, lag(placed_at) OVER (own ORDER BY id) AS earlier FROM orders
                 WINDOW own AS (PARTITION BY customer_id)) AS o"""
+COUNTED = """(SELECT *, count(*) OVER (PARTITION BY depot_id) AS at_depot, count(*) OVER (PARTITION BY stop) AS at_stop
+              FROM trips) AS t"""
 
 
 @pytest.mark.parametrize("fact", FACTS)
@@ -171,6 +197,18 @@ def test_children_are_as_many_and_look_as_in_the_source(shop: Shop, fact: str) -
 def test_columns_that_go_together_do_so_as_in_the_source(shop: Shop, fact: str) -> None:
     """By extended statistics or by a check, and as often."""
     assert shop.is_true(PARCELS[fact], "parcels")
+
+
+@pytest.mark.parametrize("fact", DEPOTS)
+def test_places_agree_and_are_as_often_as_in_the_source(shop: Shop, fact: str) -> None:
+    """By the shares of countries and states; no name of a town is the source's."""
+    assert shop.is_true(DEPOTS[fact], "depots")
+
+
+@pytest.mark.parametrize("fact", TRIPS)
+def test_references_have_the_spread_of_the_source(shop: Shop, fact: str) -> None:
+    """Though rows that exist early could be referred to more often."""
+    assert shop.is_true(TRIPS[fact], COUNTED)
 
 
 def test_extended_statistics_that_a_role_may_not_read_are_told(shop: Shop) -> None:
@@ -194,7 +232,12 @@ def test_no_personal_value_is_written(shop: Shop) -> None:
 def test_init_names_the_columns_whose_values_it_copies(shop: Shop) -> None:
     """Not those whose values a check, an enum or nothing but a range says."""
     (remark,) = (remark for remark in shop.made.remarks if "taken from the source" in remark)
-    assert set(re.findall(r"\w+\.\w+", remark)) == {"customers.plan", "secrets.tier", "parcels.land", "parcels.coin"}
+    assert set(re.findall(r"\w+\.\w+", remark)) == {
+        "customers.plan",
+        "secrets.tier",
+        "parcels.land",
+        "parcels.coin",
+    } | {f"depots.{name}" for name in ("state", "country", "from_state", "to_country")}
     assert '["on Hold"]' in shop.made.files["generators/secrets.py"]
 
 

@@ -99,7 +99,7 @@ def test_a_load_after_a_crash_has_a_number_of_its_own(running: EmbeddedPostgres)
 
 
 def test_a_server_without_its_socket_can_be_stopped(embedded: Server) -> None:
-    """A server whose socket folder was deleted is recognised by its processes, stopped, and started again."""
+    """A server whose socket folder was deleted is recognized by its processes, stopped, and started again."""
     embedded.start()
     shutil.rmtree(embedded.socket_directory)
     assert not embedded.is_running()

@@ -398,11 +398,11 @@ def test_damage_to_a_file_is_named(case: str, shop: Project) -> None:
 def test_files_that_no_manifest_names_are_found(shop: Project) -> None:
     """At any depth."""
     snapshot = open_snapshot(shop.snapshots, "dev")
-    assert snapshot.present_files() == snapshot.named_files().keys()
+    assert snapshot.place.present() == snapshot.named_files().keys()
     (Path(str(snapshot.place)) / "a/b").mkdir(parents=True)
     (Path(str(snapshot.place)) / "a/b/c.parquet").touch()
     (Path(str(snapshot.place)) / ".hidden").touch()
-    assert snapshot.present_files() - snapshot.named_files().keys() == {".hidden", "a/b/c.parquet"}
+    assert snapshot.place.present() - snapshot.named_files().keys() == {".hidden", "a/b/c.parquet"}
 
 
 def test_the_path_of_a_part_says_its_entity_and_number() -> None:

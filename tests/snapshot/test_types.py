@@ -88,7 +88,7 @@ NO_DIMENSIONS = ["vector", "vector[]", "vector(0)", "vector(16001)", "vector(3,3
 
 @pytest.mark.parametrize(("written", "name", "family"), SPELLINGS)
 def test_spelling(written: str, name: str, family: Family) -> None:
-    """Any spelling of a type is recognised, and its name is the one that format_type prints."""
+    """Any spelling of a type is recognized, and its name is the one that format_type prints."""
     kind = parse_type(written)
     assert (kind.name, kind.family) == (name, family)
 

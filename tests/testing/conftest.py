@@ -1,4 +1,4 @@
-"""Each test has its own role that may create databases, so what it creates can be recognised, and is dropped."""
+"""Each test has its own role that may create databases, so what it creates can be recognized, and is dropped."""
 
 from __future__ import annotations
 

@@ -17,7 +17,6 @@ from snapseed import (
     verify_snapshot,
 )
 from snapseed.ci.process import run_ci
-from snapseed.diff.compare import diff_snapshot
 from snapseed.embeddings.source import embedding_session, require_queue
 from snapseed.errors import ConfigurationError, ServerError
 from snapseed.events import Note
@@ -26,6 +25,7 @@ from snapseed.servers.targets import resolve_target
 from snapseed.testing.clones import opened_clones
 from snapseed.testing.reset import reset_environment
 from tests.conftest import Sandbox
+from tests.differences import diff_snapshot
 from tests.postgres.awkward import assign, awkward_settings
 from tests.projects.own_pooler import needs_pgbouncer, own_pooler
 

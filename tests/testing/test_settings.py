@@ -7,10 +7,10 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from snapseed import load_snapshot, verify_snapshot
-from snapseed.diff.compare import diff_snapshot
 from snapseed.postgres.connect import PINNED, connected
 from snapseed.servers.targets import resolve_target
 from snapseed.testing.reset import reset_environment
+from tests.differences import diff_snapshot
 from tests.postgres.awkward import assign, awkward_settings
 from tests.testing.conftest import Owner
 

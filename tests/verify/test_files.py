@@ -119,7 +119,7 @@ def test_a_missing_file_is_found(snapshot: Snapshot, part: PartFile) -> None:
     assert str(only_finding(snapshot)) == f"{part.path}: missing"
 
 
-def test_a_git_lfs_pointer_is_recognised(snapshot: Snapshot, part: PartFile) -> None:
+def test_a_git_lfs_pointer_is_recognized(snapshot: Snapshot, part: PartFile) -> None:
     """The finding says so, with the command that fixes it."""
     Path(snapshot.path(part)).write_bytes(POINTER)
     assert "git lfs pull" in only_finding(snapshot).problem

@@ -10,11 +10,12 @@ import pytest
 from psycopg import sql
 
 from snapseed import load_snapshot, verify_snapshot
-from snapseed.diff.compare import ChangedRow, DiffRequest, diff_snapshot
+from snapseed.diff.compare import ChangedRow, DiffRequest
 from snapseed.postgres.rowhash import between, bucket, has_null
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import open_snapshot
 from tests.conftest import Sandbox
+from tests.differences import diff_snapshot
 from tests.projects.state import generated
 
 NAMES = ("film_actor", "takes", "film_tag", "seats")

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 
 from snapseed import generate_snapshot, load_snapshot, resolve_request, verify_snapshot
-from snapseed.diff.compare import diff_snapshot
 from snapseed.errors import UsageError
 from snapseed.load.request import LoadRequest
 from snapseed.postgres.connect import has_database
@@ -16,6 +15,7 @@ from snapseed.servers import EmbeddedPostgres
 from snapseed.servers.targets import resolve_target
 from snapseed.verify.status import EnvironmentStatus, status
 from tests.conftest import Sandbox, WithData
+from tests.differences import diff_snapshot
 from tests.projects.state import contents
 
 

@@ -12,12 +12,13 @@ import pytest
 from psycopg import sql
 
 from snapseed import LoadRequest, generate_snapshot, load_snapshot, resolve_request, verify_snapshot
-from snapseed.diff.compare import DiffRequest, diff_snapshot
+from snapseed.diff.compare import DiffRequest
 from snapseed.errors import LoadError, SchemaError, ServerError, SnapshotError, UsageError
 from snapseed.events import Advanced, Event
 from snapseed.snapshot.store import snapshot_of
 from snapseed.verify.database import EntityResult
 from tests.conftest import Connection, Sandbox
+from tests.differences import diff_snapshot
 from tests.loaded import CHUNK_ROWS
 from tests.projects.state import contents
 

@@ -19,7 +19,7 @@ from snapseed.capture.mask.facts import Facts, MaskableColumn, Place
 from snapseed.capture.mask.rules import MOMENTS, NUMBERS, followed
 from snapseed.config.settings import MaskRule
 from snapseed.generate.words import words_of
-from snapseed.postgres import query
+from snapseed.postgres import listed, query
 from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Connection
 
@@ -54,11 +54,12 @@ def personal_columns(
     They do by their name or type, or for `reasons`: what a sample of values says, with the rule for it.
     `problems_with` rules, each of which begins with the name of its column, are a reason to propose another one.
     """
-    found = {
-        place: looks
-        for place in places
-        if (looks := by_name_or_type(facts.columns[place]) or reasons.get(place)) is not None
-    }
+    found = {}
+    for place in places:
+        own = facts.columns[place]
+        looks = looks_personal(own.table, (own.name, *own.parts), own.base, is_enum=own.is_enum) or reasons.get(place)
+        if looks:
+            found[place] = looks
     # What refers to one of them gets its rule from there, unless both refer to each other.
     referring = {own for own, target in facts.references if own != target and target in found}
     covered = followed({place: MaskRule("keep") for place in found.keys() - referring}, facts)
@@ -139,11 +140,6 @@ def _words(names: Iterable[str]) -> list[str]:
     return [name for name in (*spelled, *plain) if not re.search(_NAMES["harmless"], name)]
 
 
-def by_name_or_type(column: MaskableColumn) -> tuple[str, str] | None:
-    """Why a column looks personal without a look at its values, as `looks_personal`."""
-    return looks_personal(column.table, (column.name, *column.parts), column.base, is_enum=column.is_enum)
-
-
 def _may_have_texts(base: str, *, is_enum: bool) -> bool:
     """Whether values of this type can have texts in them that somebody wrote."""
     return base not in _PLAIN and not is_enum
@@ -164,9 +160,9 @@ def _counted(connection: Connection, columns: list[MaskableColumn]) -> Iterable[
         name, own = sql.Identifier(str(number)), sql.Identifier(column.name)
         hits = [sql.SQL("count(*) FILTER (WHERE {} ~ {})").format(name, pattern) for pattern in _VALUES.values()]
         texts.append(sql.SQL("pg_catalog.left({}::text, {}) AS {}").format(own, _CHARACTERS, name))
-        counts.append(sql.SQL("ARRAY[count({}), {}]").format(name, sql.SQL(", ").join(hits)))
+        counts.append(sql.SQL("ARRAY[count({}), {}]").format(name, listed(hits)))
     statement = sql.SQL("SELECT {} FROM (SELECT {} FROM {} LIMIT {}) sample").format(
-        sql.SQL(", ").join(counts), sql.SQL(", ").join(texts), columns[0].of_table.identifier(), _ROWS
+        listed(counts), listed(texts), columns[0].of_table.identifier(), _ROWS
     )
     row: tuple[list[int], ...] = connection.execute(statement).fetchone() or ()  # type: ignore[assignment]
     return row

@@ -25,6 +25,7 @@ from snapseed.capture.mask.values import BoundRule, Function
 from snapseed.config import Project
 from snapseed.config.settings import MaskRule, variable_of
 from snapseed.errors import ConfigurationError, RefusedError, SnapseedError, SnapshotError, UsageError
+from snapseed.postgres import listed
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.copy_out import copied_out
 from snapseed.postgres.facts import TableName
@@ -256,7 +257,7 @@ def _sampled(connection: Connection, columns: list[Column], table: TableName) ->
 
 
 def _made_up(columns: list[Column], masks: TableMasks) -> pa.RecordBatch:
-    """Rows with a text wherever a rule treats all texts alike, and NULL elsewhere."""
+    """Rows with a text wherever a rule treats all texts the same way, and NULL elsewhere."""
     free = {name for name, bound in masks.rules.items() if kind_of(bound.rule).is_fixed}
     texts, schema = pa.array(f"sample {number}" for number in range(_SAMPLE)), arrow_schema(columns)
     arrays = [
@@ -284,17 +285,15 @@ def _tried(
     questions += [(check.columns, f"the check {check.name} {check.expression}", check.expression) for check in checks]
     query = sql.SQL("SELECT count(*) FROM (SELECT {} FROM unnest({}) AS r ({})) AS t WHERE ({}) IS FALSE")
     for asked, what, expression in questions:
-        names = [sql.Identifier(column.name) for column in columns if column.name in asked]
-        types = [sql.SQL(column.full_type) for column in columns if column.name in asked]
+        types = {column.name: sql.SQL(column.full_type) for column in columns if column.name in asked}
         # A column that is not masked is NULL, which makes no check false.
-        given = [texts.get(column.name, [None] * len(rows)) for column in columns if column.name in asked]
-        values = [sql.SQL("{0}::{1} AS {0}").format(*each) for each in zip(names, types, strict=True)]
-        values.append(sql.SQL('{} AS "as given"').format(names[0]))
-        arrays = [sql.SQL("{}::text[]").format(each) for each in given]
-        parts = [sql.SQL(", ").join(each) for each in (values, arrays, names)]
+        arrays = (sql.SQL("{}::text[]").format(texts.get(name, [None] * len(rows))) for name in types)
+        values = [sql.SQL("{0}::{1} AS {0}").format(sql.Identifier(name), kind) for name, kind in types.items()]
+        values.append(sql.SQL('{} AS "as given"').format(sql.Identifier(next(iter(types)))))
+        statement = query.format(listed(values), listed(arrays), listed(types), sql.SQL(expression))
         try:
             with connection.transaction():
-                (unmet,) = connection.execute(query.format(*parts, sql.SQL(expression))).fetchone() or (0,)
+                (unmet,) = connection.execute(statement).fetchone() or (0,)
                 problem = "masked values do not meet " + what if unmet else None
         except (psycopg.DataError, psycopg.IntegrityError) as exc:
             problem = f"masked values do not fit {what}: {exc.diag.message_primary}"

@@ -33,7 +33,7 @@ Float64s = npt.NDArray[np.float64]
 _ALPHABET = np.frombuffer(b"0123456789abcdefghjkmnpqrstvwxyz", dtype=np.uint8)
 TOKEN = 16
 _LETTER_BITS, _LETTERS_PER_WORD = 5, 12
-# Two letters by ten bits, the first of them by the low ones: half as many look-ups.
+# Two letters for each ten bits, the first for the low ones: half as many lookups.
 _PAIRS = np.stack([np.tile(_ALPHABET, 32), np.repeat(_ALPHABET, 32)], axis=1).view(np.uint16)[:, 0]
 _PER_MILLE = 1000
 # As many digits fit into 64 bits, whatever they are.
@@ -212,7 +212,7 @@ def _changed_whole(bound: BoundRule, numbers: Int64s, unit: Float64s | float = 1
     """Whole numbers, changed. `unit` is how many of them are one; `most` is the largest, of integers their type's."""
     if bound.rule.bucket is not None:
         width = np.rint(bound.rule.bucket * np.asarray(unit)).clip(1, 2.0**62).astype(np.int64)
-        return numbers - np.fmod(numbers, width)  # towards zero, so that it fits the type
+        return numbers - np.fmod(numbers, width)  # toward zero, so that it fits the type
     if bound.rule.noise is None:
         return bound.key.numbers(numbers)
     sign = numbers >> 63

@@ -1,4 +1,4 @@
-"""The fixpoint: from the roots along all steps until no row is new. Pure but for `reach`, which finds rows.
+"""The fixpoint: from the roots along all steps until no row is new. Pure, except for `reach`, which finds rows.
 
 It goes by rounds. The steps of a round begin at the rows that the last one added, and what they find is put together
 in the order of the steps, so a row's reason depends on nothing else.

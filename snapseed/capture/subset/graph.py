@@ -205,23 +205,20 @@ def reference_graph(tables: Sequence[SubsetTable], settings: CaptureTable, file:
 
 def read_columns(connection: Connection, tables: Sequence[SourceTable]) -> tuple[SubsetTable, ...]:
     """The tables with what the catalogs say about their columns and indexes."""
-    by_oid = {table.facts.oid: table for table in tables}
-    columns, indexes = (
-        read_rows(connection, query(name, Path(__file__).parent / "queries"), oids=list(by_oid))
-        for name in ("columns", "indexes")
-    )
-    types = {(table.facts.oid, column.name): column.type for table in tables for column in table.facts.columns}
+    folder, facts = Path(__file__).parent / "queries", [table.facts for table in tables]
+    types = sorted({column.catalog_name for table in facts for column in table.columns})
+    operators = {row["type"]: row["operator"] for row in read_rows(connection, query("operators", folder), types=types)}
+    indexes = read_rows(connection, query("indexes", folder), oids=[table.oid for table in facts])
     return tuple(
         SubsetTable(
             table,
             tuple(
-                ColumnSql(row["name"], types[oid, row["name"]], row["type"], row["operator"])
-                for row in columns
-                if row["oid"] == oid
+                ColumnSql(column.name, column.type, column.catalog_name, operators[column.catalog_name])
+                for column in table.facts.columns
             ),
-            tuple(row["columns"] for row in indexes if row["oid"] == oid),
+            tuple(row["columns"] for row in indexes if row["oid"] == table.facts.oid),
         )
-        for oid, table in by_oid.items()
+        for table in tables
     )
 
 

@@ -28,8 +28,8 @@ from snapseed.capture.subset.selection import (
 from snapseed.config import Project
 from snapseed.errors import SnapshotError, UsageError
 from snapseed.events import Listener, Note, ignore
+from snapseed.postgres import listed
 from snapseed.postgres.connect import Connection, role_search_path
-from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import Snapshot
 
 # Keys of a step: many, because without an index each statement reads the whole table. Rows are read in smaller batches,
@@ -44,7 +44,7 @@ _ONE = {"roots": "root", "children": "child", "parents": "parent"}
 
 @dataclass(frozen=True)
 class SubsetPlan:
-    """The keys of all rows of a subset, chosen in one transaction and good for as long as that one's snapshot is."""
+    """The keys of all rows of a subset, chosen in one transaction, and valid as long as its snapshot is."""
 
     graph: Graph
     closure: Closure
@@ -183,7 +183,7 @@ def prove_references(
     in the files.
     """
     for table in plan.graph.tables:
-        rows, keys = _entity(snapshot, table).rows, len(plan.keys(table.name))
+        rows, keys = snapshot.manifest.chosen([table.name])[0].rows, len(plan.keys(table.name))
         if rows != keys:
             raise SnapshotError(
                 "the subset has other rows than those that were chosen",
@@ -203,18 +203,13 @@ def prove_references(
     return tuple(found)
 
 
-def _entity(snapshot: Snapshot, table: SubsetTable) -> EntityRecord:
-    """What the manifest says about a table."""
-    return next(entity for entity in snapshot.manifest.entities if entity.name == table.name)
-
-
 def _unmatched(snapshot: Snapshot, reference: Reference) -> int:
     """How many rows of the child have values in the files, and no NULL, that no row of the parent has.
 
     They all count if a column is not in the files, because it is generated, or the types of both sides differ.
     """
     if any(name not in {column.name for column in table.source.columns} for table, name in reference.sides):
-        return _entity(snapshot, reference.child).rows
+        return snapshot.manifest.chosen([reference.child.name])[0].rows
     # By hashes of 64 bits, as rows are proved too: the values and a table to find them take six times the memory.
     parents = [
         (rows.schema, rows.hash_rows()) for rows in _values(snapshot, reference.parent, reference.parent_columns)
@@ -228,7 +223,7 @@ def _unmatched(snapshot: Snapshot, reference: Reference) -> int:
 
 def _values(snapshot: Snapshot, table: SubsetTable, names: Sequence[str]) -> Iterator[pl.DataFrame]:
     """The values of columns, of each file, without rows that have a NULL in one; all whole numbers in one type."""
-    entity, columns = _entity(snapshot, table), [str(number) for number, _ in enumerate(names)]
+    (entity,), columns = snapshot.manifest.chosen([table.name]), [str(number) for number, _ in enumerate(names)]
     for file in entity.files:
         frames = []
         for batch in snapshot.batches(msgspec.structs.replace(entity, files=(file,)), list(dict.fromkeys(names))):
@@ -291,6 +286,6 @@ def _missing_index(step: Step) -> Iterator[MissingIndex]:
         statement = sql.SQL("CREATE INDEX {}ON {} ({});").format(
             sql.SQL("" if step.end.facts.kind == "p" else "CONCURRENTLY "),
             step.end.facts.name.identifier(),
-            sql.SQL(", ").join(map(sql.Identifier, step.searched)),
+            listed(step.searched),
         )
         yield MissingIndex(step.end.name, step.searched, statement.as_string())

@@ -17,9 +17,10 @@ from psycopg.abc import AdaptContext
 from snapseed.capture.request import Root
 from snapseed.capture.subset.graph import Reference, Step, SubsetTable
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
+from snapseed.postgres import listed
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.copy_out import copied_out
-from snapseed.postgres.rowhash import key_order, row_hash, whole_row_order
+from snapseed.postgres.rowhash import row_hash, row_order
 from snapseed.snapshot.decoding import arrow_schema
 from snapseed.snapshot.manifest import Column
 
@@ -33,7 +34,7 @@ _FORMS = {
 
 def read_roots(connection: Connection, table: SubsetTable, root: Root, sample: int | None) -> pl.DataFrame:
     """The keys of a root's rows: the first in key order, or, with the seed `sample`, in the order of a hash of both."""
-    order = _order(table)
+    order = row_order(table.source.key, table.source.columns)
     if sample is not None:
         hashed = row_hash(table.ordered)
         order = sql.SQL("pg_catalog.hashint8extended({}, {}), {}").format(hashed, sample, order)
@@ -58,7 +59,7 @@ def read_step(connection: Connection, step: Step, keys: pl.DataFrame, *, repeat:
             " SELECT {} FROM reached) AS found"
         )
         again = _joined(step, sql.Identifier("reached"))
-        source = query.format(joined, again, _keys(step.end, batch), batch=_list(batch), end=_list(ends))
+        source = query.format(joined, again, _keys(step.end, batch), batch=listed(batch), end=listed(ends))
     elif step.limit is None:
         query = sql.SQL("(SELECT {} FROM {}) AS found" if step.is_down else "(SELECT DISTINCT {} FROM {}) AS found")
         source = query.format(_keys(step.end, ends), joined)
@@ -69,8 +70,9 @@ def read_step(connection: Connection, step: Step, keys: pl.DataFrame, *, repeat:
             " AS ranked WHERE place OPERATOR(pg_catalog.<=) {}) AS found"
         )
         names = [column.name for column in step.end.identity] + [column.name for column in step.end.ordered]
-        needed = _list([sql.Identifier("end", name) for name in dict.fromkeys(names)])
-        source = query.format(_keys(step.end), _order(step.end), needed, joined, step.limit, batch=_list(batch))
+        needed = listed([sql.Identifier("end", name) for name in dict.fromkeys(names)])
+        order = row_order(step.end.source.key, step.end.source.columns)
+        source = query.format(_keys(step.end), order, needed, joined, step.limit, batch=listed(batch))
         counts = [Column("place", "bigint"), Column("siblings", "bigint")]
     with _naming(step.reference.declared_in or str(step.reference), ConfigurationError):
         return _read(connection, step.end, source, counts)
@@ -151,7 +153,7 @@ def _naming(where: str, kind: type[SnapseedError]) -> Iterator[None]:
 def _read(
     connection: Connection, table: SubsetTable, source: sql.Composed, counts: Sequence[Column] = ()
 ) -> pl.DataFrame:
-    """The keys of a table's rows out of `source`, and numbers beside them."""
+    """The keys of a table's rows out of `source`, and numbers next to them."""
     columns = [*(Column(str(number), column.form) for number, column in enumerate(table.identity, 1)), *counts]
     with copied_out(connection, columns, source, str(table.facts.name)) as batches:
         rows = pl.DataFrame(pa.Table.from_batches(batches, arrow_schema(columns)))
@@ -162,7 +164,7 @@ def _read(
 def _keys(table: SubsetTable, names: Sequence[sql.Identifier] = ()) -> sql.Composed:
     """The columns of the key, or others of the same types, in the form that we keep: as `1`, `2` and so on."""
     names = names or [sql.Identifier(column.name) for column in table.identity]
-    return _list(
+    return listed(
         [
             _FORMS[column.form].format(name, sql.Identifier(str(number)))
             for number, (column, name) in enumerate(zip(table.identity, names, strict=True), 1)
@@ -170,21 +172,11 @@ def _keys(table: SubsetTable, names: Sequence[sql.Identifier] = ()) -> sql.Compo
     )
 
 
-def _list(terms: Sequence[sql.Composable]) -> sql.Composed:
-    """Terms, separated by commas."""
-    return sql.SQL(", ").join(terms)
-
-
-def _order(table: SubsetTable) -> sql.Composed:
-    """The order of a snapshot: by the key, by all columns if there is none."""
-    return key_order(table.ordered) if table.source.key else whole_row_order(table.ordered)
-
-
 def _batch(keys: pl.DataFrame) -> sql.Composed:
     """Keys as rows of a function, in columns whose names no table has."""
     arrays = [sql.SQL("pg_catalog.unnest({}::pg_catalog.text[])").format(_Array(column)) for column in keys]
     names = [_in_keys(number) for number, _ in enumerate(arrays, 1)]
-    return sql.SQL("ROWS FROM ({}) AS batch ({})").format(_list(arrays), _list(names))
+    return sql.SQL("ROWS FROM ({}) AS batch ({})").format(listed(arrays), listed(names))
 
 
 def _in_keys(number: int) -> sql.Identifier:
@@ -220,7 +212,7 @@ def _rows_of(table: SubsetTable, alias: str, reference: Reference | None) -> sql
         return sql.SQL("{} AS {}").format(rows, name)
     needed = dict.fromkeys((*(column.name for column in table.identity), *reference.columns))
     columns = [sql.Identifier(name) for name in needed]
-    return sql.SQL("(SELECT {} FROM {} WHERE ({})) AS {}").format(_list(columns), rows, _raw(reference.where), name)
+    return sql.SQL("(SELECT {} FROM {} WHERE ({})) AS {}").format(listed(columns), rows, _raw(reference.where), name)
 
 
 def _refers(step: Step) -> sql.Composed:

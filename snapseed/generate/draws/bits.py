@@ -15,7 +15,7 @@ import numpy.typing as npt
 Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
 
-# 2^64 / golden ratio: steps of it spread neighbouring numbers over the whole range (Knuth, TAOCP 6.4).
+# 2^64 / golden ratio: steps of it spread neighboring numbers over the whole range (Knuth, TAOCP 6.4).
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _LOW_32 = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)

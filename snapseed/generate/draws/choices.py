@@ -1,6 +1,6 @@
 """Draws from what exists: options, rows of a table that match, numbers that differ among siblings.
 
-Siblings are the children of one parent, or the items of one row; they are neighbours, and `positions` counts them from
+Siblings are the children of one parent, or the items of one row; they are neighbors, and `positions` counts them from
 zero.
 """
 
@@ -54,10 +54,8 @@ def distinct_below(bits: UInt64s, positions: pl.Series, limits: Int64s, remedy: 
     The numbers are divided into as many ranges as there are siblings, and each sibling draws from its own; then all of
     them are rotated by the same random amount. Raises `ValueError` if there are more siblings than numbers.
     """
-    place = positions.to_numpy()
-    first = np.flatnonzero(place == 0)
-    group = np.cumsum(place == 0) - 1
-    count = np.diff(first, append=len(bits))[group]
+    place, count = positions.to_numpy(), counts(positions)
+    first = np.arange(len(bits)) - place
     if np.any(too_many := count > limits):
         row = int(too_many.argmax())
         raise ValueError(f"{count[row]} siblings cannot be distinct among {limits[row]}{remedy}")
@@ -65,9 +63,16 @@ def distinct_below(bits: UInt64s, positions: pl.Series, limits: Int64s, remedy: 
     width, more = np.divmod(limits, count)
     start, end = (number * width + number * more // count for number in (place, place + 1))
     drawn = start.astype(np.uint64) + below(bits, (end - start).astype(np.uint64))
-    drawn += below(mixed(~bits[first[group]]), sizes)
+    drawn += below(mixed(~bits[first]), sizes)
     rotated: UInt64s = np.where(drawn >= sizes, drawn - sizes, drawn)
     return rotated
+
+
+def counts(positions: pl.Series) -> Int64s:
+    """For each row, how many siblings there are, itself included."""
+    first = np.flatnonzero(positions.to_numpy() == 0)
+    sizes = np.diff(first, append=len(positions))
+    return np.repeat(sizes, sizes)
 
 
 def ascending(values: pl.Series, positions: pl.Series) -> pl.Series:

@@ -86,7 +86,7 @@ def normal_bits(values: Int64s) -> UInt64s:
 
 @cache
 def _logarithms() -> tuple[Int64s, UInt64s]:
-    """Logarithms to base 2 of the numbers from 1 to 2, and the differences between neighbours."""
+    """Logarithms to base 2 of the numbers from 1 to 2, and the differences between neighbors."""
     entries = 2**_LOG_STEPS
     with localcontext(prec=_DIGITS):
         running = [Decimal(0)]
@@ -100,7 +100,7 @@ def _logarithms() -> tuple[Int64s, UInt64s]:
 
 @cache
 def _powers() -> tuple[UInt64s, UInt64s]:
-    """2^x for x from 0 to 1, in steps of 2^-63, and the differences between neighbours."""
+    """2^x for x from 0 to 1, in steps of 2^-63, and the differences between neighbors."""
     entries = 2**_LOG_STEPS
     with localcontext(prec=_DIGITS):
         step = Decimal(2) ** (1 / Decimal(entries))
@@ -110,7 +110,7 @@ def _powers() -> tuple[UInt64s, UInt64s]:
 
 @cache
 def _quantiles() -> tuple[Int64s, UInt64s]:
-    """Quantiles of the normal distribution by the size of their tail, and the differences between neighbours.
+    """Quantiles of the normal distribution by the size of their tail, and the differences between neighbors.
 
     The density is integrated by Simpson's rule from far out; between two points of it, the inverse function's Taylor
     series around the nearer end gives the quantile.

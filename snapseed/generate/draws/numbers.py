@@ -181,6 +181,7 @@ def log_normals(
 
 
 def _bounds(minimum: Numbers | None, maximum: Numbers | None, lowest: int) -> tuple[Int64s, Int64s]:
+    """Both bounds; where one is missing, the farthest that there can be. Raises `ValueError` for others."""
     low = int64s(lowest if minimum is None else minimum)
     high = int64s(_LARGEST if maximum is None else maximum)
     if np.any(high < low) or np.any(low < lowest) or np.any(high > _LARGEST):

@@ -103,7 +103,7 @@ def json_array(texts: pl.Series) -> pl.Series:
     return texts.to_frame("texts").select(joined).to_series()
 
 
-class json_raw:  # noqa: N801 - reads as a function, like its neighbours
+class json_raw:  # noqa: N801 - reads as a function, like its neighbors
     """Marks a series whose texts are already JSON, to be a value of `json_object`."""
 
     def __init__(self, texts: pl.Series) -> None:
@@ -133,6 +133,7 @@ def _pieces(template: str, names: list[str]) -> list[tuple[str, int | None]]:
 
 
 def _as_texts(name: str, value: pl.Series | str, count: int) -> pl.Series:
+    """The values as texts, one for each of `count` templates."""
     if isinstance(value, str):
         return pl.Series([value]).new_from_index(0, count)
     if value.dtype.is_float():
@@ -160,6 +161,7 @@ def _json_value(name: str, value: pl.Series | json_raw) -> tuple[str, pl.Series]
 
 
 def _printed(value: object) -> str:
+    """A value as `jsonb` prints it."""
     if isinstance(value, dict):
         ordered = sorted(value.items(), key=lambda item: _jsonb_order(item[0]))
         return "{" + ", ".join(f'"{_escaped(name)}": {_printed(inner)}' for name, inner in ordered) + "}"
@@ -174,12 +176,15 @@ def _printed(value: object) -> str:
 
 
 def _escaped(text: str) -> str:
+    """A text as it is inside the quotes of JSON."""
     return "".join(ALL_ESCAPES.get(character, character) for character in text)
 
 
 def _jsonb_order(name: str) -> tuple[int, bytes]:
+    """What the keys of an object are sorted by."""
     return len(name.encode()), name.encode()
 
 
 def _refused(constant: str) -> None:
+    """Refuse NaN and Infinity, which `json.loads` would take."""
     raise ValueError(f"{constant} is not JSON, only Python reads it")

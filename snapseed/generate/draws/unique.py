@@ -1,6 +1,6 @@
 """Values that no two rows share, by construction: keys, codes, numbered texts. Nothing is drawn twice or compared.
 
-They rest on a row's number or identity, which is unique; a keyed permutation makes neighbours look unrelated.
+They rest on a row's number or identity, which is unique; a keyed permutation makes neighbors look unrelated.
 """
 
 from __future__ import annotations

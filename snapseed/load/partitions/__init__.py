@@ -1,1 +1,1 @@
-"""Fill partitioned tables over several connections: new partitions, filled beside the old ones, that replace them."""
+"""Fill partitioned tables over several connections: new partitions are filled, and then replace the old ones."""

@@ -1,4 +1,4 @@
-"""Fill the new partitions of a load's tables before its last transaction, and clear what is left of loads that failed.
+"""New partitions of a load's tables: filled before its last transaction, and exchanged for the old ones inside it.
 
 A load that was killed leaves its staging schemas. The next load of the same rows into the same tables takes them over;
 any other load drops them. The load's advisory lock keeps two loads apart.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -25,9 +25,9 @@ from snapseed.events import Advanced, Event, Note, PhaseShare
 from snapseed.load.copy import COPY_TIMES, EntityLoad
 from snapseed.load.outcome import CopyStarted
 from snapseed.load.partitions.part import StagedPart, StagePart, stage_over, stage_part
-from snapseed.load.plan import LoadPlan, Setting, Share, TablePlan
+from snapseed.load.plan import LoadPlan, ParallelPlan, Setting, Share, TablePlan
 from snapseed.load.prepare import LoadSession
-from snapseed.postgres import locks, query
+from snapseed.postgres import listed, locks, query
 from snapseed.postgres.connect import Connection, Session, connected, opened
 from snapseed.postgres.facts import TableName
 from snapseed.postgres.failures import may_pass
@@ -57,30 +57,28 @@ class StagedTable:
 
 def stage_tables(session: LoadSession, plan: LoadPlan) -> dict[str, StagedTable]:
     """Fill the new partitions of all tables that go parallel, by entity. What is staged and right is not done again."""
-    tables = {table.entity.name: table for table in plan.tables if table.parallel}
+    tables = [(table, table.parallel) for table in plan.tables if table.parallel]
     if session.executor and not tables:
         session.listener(Note("the cluster has nothing to do: no table goes parallel, and --dry-run says why"))
     if tables or plan.stages:
         with session.phase("looking for staging tables"):
             _set_up(session, plan)
     staged: dict[str, StagedTable] = {}
-    for name, table in tables.items():
+    for table, parallel in tables:
+        name = table.entity.name
         session.listener(CopyStarted(name))
         with session.phase("filling partitions", doing=f"filling the partitions of {table.table}"):
-            parts = [part for step in _steps(session, plan, table) for part in _carried_out(session, step)]
-            staged[name] = _together(table, parts)
+            parts = [part for step in _steps(session, plan, table, parallel) for part in _carried_out(session, step)]
+            staged[name] = _together(table, parallel.connections, parts)
             for share, seconds in staged[name].seconds.items():
                 session.listener(PhaseShare("filling partitions", share, seconds))
         session.listener(staged[name].copied)
     return staged
 
 
-def _steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[list[StagePart]]:
+def _steps(session: LoadSession, plan: LoadPlan, table: TablePlan, parallel: ParallelPlan) -> Iterator[list[StagePart]]:
     """The tasks for one table: step after step, those of one step in any order."""
-    parallel = table.parallel
-    assert parallel is not None
-    tree = parallel.tree
-    entity = msgspec.structs.replace(table.entity, files=())
+    tree, entity = parallel.tree, msgspec.structs.replace(table.entity, files=())
     bare = replace(table, entity=entity, parallel=None, drop_indexes=(), drop_foreign_keys=(), reasons=())
     plain = StagePart(
         name="tables",
@@ -89,7 +87,7 @@ def _steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[l
         snapshot=replace(session.snapshot, manifest=msgspec.structs.replace(session.snapshot.manifest, entities=())),
         table=bare,
         ledger=TableName(tree.stage, "parts"),
-        into=tree.root,
+        into=tree.routing(tree.oid),
         settings=(*plan.settings, *_ONE_CORE, Setting("statement_timeout", session.environment.statement_timeout, "")),
         sizes=session.settings,
     )
@@ -145,6 +143,7 @@ def _carried_out(session: LoadSession, tasks: Sequence[StagePart]) -> list[Stage
     if session.executor is not None:
 
         def done(_number: int, part: StagedPart) -> None:
+            """Tell the rows of a task that has ended."""
             if part.copied:
                 session.listener(progress(part.name, part.copied.rows))
 
@@ -184,15 +183,20 @@ def cleared(session: LoadSession) -> Iterator[None]:
 def _set_up(session: LoadSession, plan: LoadPlan) -> None:
     """Create the staging schemas that are missing, each table's with a table of results; drop all that are for others.
 
-    Notes say what becomes of those that a load has left that did not finish.
+    Notes say what happens to those of a load that did not finish.
     """
-    trees = [(table, table.parallel.tree, _MARK + _identity(session, table)) for table in plan.tables if table.parallel]
-    wanted = {schema: mark for _, tree, mark in trees for schema in tree.schemas}
+    tables = [(table, table.parallel) for table in plan.tables if table.parallel]
+    wanted = dict[str, str]()
+    for table, parallel in tables:
+        # What they are for: the same rows, shared out in the same way, into the same tables.
+        kinds = [(column.name, str(column.kind)) for column in table.columns]
+        parts = (session.snapshot.manifest.identity, session.request.verify, kinds, parallel.tree, parallel.shares)
+        wanted |= dict.fromkeys(parallel.tree.schemas, _MARK + hashlib.sha256(repr(parts).encode()).hexdigest())
     stale = [stage for stage in plan.stages if wanted.get(stage.schema) != stage.mark]
     if stale:
         left = ", ".join(dict.fromkeys(map(str, stale)))
         session.listener(Note(f"dropping what a load that did not finish has left: {left}"))
-    if not trees:
+    if not tables:
         _drop(session.connection, [stage.schema for stage in stale])
         return
     with opened(session.connection.anywhere(session.target)) as connection, connection.transaction():
@@ -201,14 +205,14 @@ def _set_up(session: LoadSession, plan: LoadPlan) -> None:
             new = sql.Identifier(schema)
             connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(new))
             connection.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(new, sql.Literal(mark)))
-        for table, tree, _ in trees:
-            ledger = sql.Identifier(tree.stage, "parts")
+        for table, parallel in tables:
+            stage_name, ledger = parallel.tree.stage, sql.Identifier(parallel.tree.stage, "parts")
             # A crash of the server empties it, as it does unlogged partitions: then all tasks run again.
             create = sql.SQL("CREATE UNLOGGED TABLE IF NOT EXISTS {} (name text PRIMARY KEY, result jsonb)")
             connection.execute(create.format(ledger))
-            if any(stage.schema == tree.stage and stage not in stale for stage in plan.stages):
+            if any(stage.schema == stage_name and stage not in stale for stage in plan.stages):
                 done = connection.execute(sql.SQL("SELECT FROM {}").format(ledger)).rowcount
-                steps = len(list(chain(*_steps(session, plan, table))))
+                steps = len(list(chain(*_steps(session, plan, table, parallel))))
                 text = f"{table.table}: taking over the staging tables of a load that did not finish"
                 session.listener(Note(f"{text}, which had done {done} of {steps} steps"))
 
@@ -221,22 +225,13 @@ def _drop(connection: Connection, schemas: Sequence[str]) -> None:
         connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name)))
 
 
-def _identity(session: LoadSession, table: TablePlan) -> str:
-    """What a staging schema is for: the same rows, shared out in the same way, into the same tables."""
-    parallel = table.parallel
-    assert parallel is not None
-    kinds = [(column.name, str(column.kind)) for column in table.columns]
-    parts = (session.snapshot.manifest.identity, session.request.verify, kinds, parallel.tree, parallel.shares)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
 def _files(share: Share) -> str:
     """The files of a share, for a message."""
     paths = [part.file.path for part in share.slices]
     return "no file" if not paths else paths[0] if len(paths) == 1 else f"{paths[0]} to {paths[-1]}"
 
 
-def _together(table: TablePlan, parts: Sequence[StagedPart]) -> StagedTable:
+def _together(table: TablePlan, connections: int, parts: Sequence[StagedPart]) -> StagedTable:
     """The results of all parts. Raises `LoadError` if a row of the snapshot is in none of them."""
     copies = [part.copied for part in parts if part.copied]
     rows = sum(copied.rows for copied in copies)
@@ -248,12 +243,11 @@ def _together(table: TablePlan, parts: Sequence[StagedPart]) -> StagedTable:
             expected=f"{table.entity.rows:,} rows",
             next_step="create the partitions that are missing, or a default partition",
         )
-    assert table.parallel is not None
     # Connections work side by side, so the times of one of them are those that pass.
-    times = {name: sum(getattr(copied, name) for copied in copies) / table.parallel.connections for name in COPY_TIMES}
+    times = {name: sum(getattr(copied, name) for copied in copies) / connections for name in COPY_TIMES}
     seconds = Counter[str]()
     for part in parts:
-        seconds.update({name: spent / table.parallel.connections for name, spent in part.seconds.items()})
+        seconds.update({name: spent / connections for name, spent in part.seconds.items()})
     fingerprints = [part.held for part in parts if part.held]
     return StagedTable(
         EntityLoad(entity=table.entity.name, rows=rows, bytes=sum(copied.bytes for copied in copies), **times),
@@ -261,3 +255,43 @@ def _together(table: TablePlan, parts: Sequence[StagedPart]) -> StagedTable:
         tuple(part.transaction for part in parts if part.copied),
         seconds,
     )
+
+
+# ── Inside the load's transaction: the old partitions go, the filled ones take their place ───────────────────────────
+# Statements that need no answer are sent together, since each round trip prolongs the lock.
+
+
+def drop_partitions(connection: Connection, plan: ParallelPlan) -> None:
+    """Drop the old partitions. Rows that others have in a table that refers to them have to be gone already."""
+    if plan.referenced:
+        # DROP TABLE would take the foreign keys of those tables with it, and refuses.
+        detach = sql.SQL("ALTER TABLE {} DETACH PARTITION {}")
+        _run(connection, (detach.format(p.parent.identifier(), p.name.identifier()) for p in plan.tree.partitions))
+    names = listed(found.name.identifier() for found in plan.tree.partitions)
+    connection.execute(sql.SQL("DROP TABLE {}").format(names))
+
+
+def attach_partitions(connection: Connection, plan: ParallelPlan) -> None:
+    """Attach the filled tables, default partitions last: PostgreSQL scans these for rows that a new partition takes.
+
+    It scans no other table, because each has its bounds as a check, which goes afterwards. Foreign keys are checked.
+    """
+    partitions = plan.tree.partitions
+    move = sql.SQL("ALTER TABLE {} SET SCHEMA {}")
+    attach = "ALTER TABLE {} ATTACH PARTITION {} "
+    drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT snapseed_bounds")
+    # One kind of statement after the other: the server rebuilds what it remembers of the table less often.
+    _run(connection, (move.format(p.staged.identifier(), sql.Identifier(str(p.name.schema))) for p in partitions))
+    _run(
+        connection,
+        # The bounds are the server's own text.
+        (sql.SQL(attach).format(p.parent.identifier(), p.name.identifier()) + sql.SQL(p.bound) for p in partitions),
+    )
+    _run(connection, (drop.format(p.name.identifier()) for p in partitions))
+    _run(connection, (sql.Composed([sql.SQL(text)]) for p in partitions for text in p.placed))
+    connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(listed(plan.tree.schemas)))
+
+
+def _run(connection: Connection, statements: Iterable[sql.Composed]) -> None:
+    """Send statements together."""
+    connection.execute(sql.SQL("; ").join(statements))

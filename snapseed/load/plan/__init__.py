@@ -191,7 +191,7 @@ class Slice:
         return sum(chunk.rows for chunk in self.file.chunks[self.first : self.end])
 
     def cut(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows of a batch that are within the bounds. They lie beside each other, since the keys are in order."""
+        """The rows of a batch that are within the bounds. They are next to each other, since the keys are in order."""
         if self.low is None and self.high is None:
             return batch
         column = batch.column(self.key)

@@ -19,7 +19,7 @@ from snapseed.load.plan.table_set import TableSet
 from snapseed.load.request import Mode
 from snapseed.postgres.facts import TableFacts
 from snapseed.postgres.partitions import PartitionFacts, TreeFacts
-from snapseed.snapshot.manifest import EntityRecord, FirstKey, KeyValue, PartFile
+from snapseed.snapshot.manifest import EntityRecord, PartFile
 from snapseed.snapshot.types import INTEGERS, Family
 
 _Read = type[int] | type[UUID]
@@ -122,7 +122,8 @@ def shares_by_bounds(entity: EntityRecord, tree: TreeFacts) -> tuple[Share, ...]
     read: _Read = int if family in INTEGERS else UUID
     ranges = {found: _bounds(found, read) for found in tree.partitions if not found.defaults}
     chunks = [(file, number) for file in entity.files for number in range(len(file.chunks))]
-    firsts = [read(str(key_of(chunk.first_key))) for chunk in entity.chunks]
+    keys = (chunk.first_key for chunk in entity.chunks)
+    firsts = [read(str(key[0] if isinstance(key, tuple) else key)) for key in keys]
 
     def within(low: Bound | None, high: Bound | None) -> tuple[Slice, ...]:
         """The chunks that may hold such rows, file by file."""
@@ -150,11 +151,6 @@ def _slices(chunks: Sequence[tuple[PartFile, int]]) -> Iterator[Slice]:
     for _, group in groupby(chunks, key=lambda chunk: chunk[0].path):
         (file, first), *others = group
         yield Slice(file, first, first + 1 + len(others))
-
-
-def key_of(key: FirstKey) -> KeyValue:
-    """The first column of a key."""
-    return key[0] if isinstance(key, tuple) else key
 
 
 def _bounds(partition: PartitionFacts, read: _Read) -> _Range:

@@ -20,9 +20,9 @@ from snapseed.load.plan.parallel import Way, choose_ways
 from snapseed.load.plan.requirements import refused_upserts, require_loadable
 from snapseed.load.plan.table_set import TableSet, referenced_first
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
-from snapseed.postgres.facts import RuleFacts, TableFacts, TriggerFacts
+from snapseed.postgres.facts import ColumnFacts, RuleFacts, TableFacts, TriggerFacts
 from snapseed.postgres.fit import not_compared, type_of
-from snapseed.snapshot.manifest import Column, EntityRecord
+from snapseed.snapshot.manifest import EntityRecord
 
 # What happens to the rows of a table that is not emptied.
 _STAYING = {
@@ -51,13 +51,15 @@ def plan_load(
     load = TableSet.of(entities, prepared, request, settings)
     require_loadable(load)
     ways = choose_ways(load)
+    why_lz4 = "compresses long values at a fraction of the cost of pglz; PostgreSQL reads both"
+    lz4 = Setting("default_toast_compression", "lz4", why_lz4)
     return LoadPlan(
         tables=tuple(_plan_table(entity, prepared.facts[entity.name], load, ways[entity.name]) for entity in entities),
         left=(*prepared.left, *left),
         stages=prepared.stages,
         mode=request.mode,
         children=tuple(_plan_child(child, load) for child in reversed(referenced_first(prepared.children))),
-        settings=_choose_settings(prepared),
+        settings=(lz4,) if prepared.compression == "lz4" else (),
         recreate=request.recreate,
         dropped=prepared.dropped,
         restoration=prepared.restoration,
@@ -67,8 +69,12 @@ def plan_load(
 def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet, way: Way) -> TablePlan:
     """Everything about one table, choice by choice."""
     parallel, way_reasons = way
-    columns = tuple(_plan_column(column, facts) for column in entity.columns)
-    text_only = [column.name for column in columns if not _is_binary(column, facts)]
+    targets = [(column, found) for column in entity.columns if (found := facts.column(column.name))]
+    columns = tuple(
+        ColumnPlan(column.name, column.kind(), type_of(found) or column.kind(), found.element_oid)
+        for column, found in targets
+    )
+    text_only = [plan.name for plan, (_, found) in zip(columns, targets, strict=True) if not _is_binary(plan, found)]
     format_reason = "binary COPY: every column has a binary encoder"
     if text_only:
         format_reason = f"text COPY: no binary encoder for {', '.join(text_only)}"
@@ -151,12 +157,6 @@ def _choose_emptying(facts: TableFacts, load: TableSet) -> tuple[Emptying, str]:
     return Emptying.DELETE, f"emptied by DELETE: {', '.join(outside)} refers to it and is not truncated in this load"
 
 
-def _choose_settings(prepared: Prepared) -> tuple[Setting, ...]:
-    """The server's settings for the duration of the load."""
-    reason = "compresses long values at a fraction of the cost of pglz; PostgreSQL reads both"
-    return (Setting("default_toast_compression", "lz4", reason),) if prepared.compression == "lz4" else ()
-
-
 def _choose_storage(entity: EntityRecord, facts: TableFacts, load: TableSet) -> tuple[tuple[str, ...], list[str]]:
     """The columns whose long values are stored uncompressed, in tables that are wide enough to have such values."""
     is_wide = entity.bytes >= _WIDE_ROW_BYTES * entity.rows
@@ -176,20 +176,11 @@ def _choose_storage(entity: EntityRecord, facts: TableFacts, load: TableSet) -> 
     return columns, [reason]
 
 
-def _plan_column(column: Column, facts: TableFacts) -> ColumnPlan:
-    """How a column of the snapshot gets into that of the table."""
-    found = facts.column(column.name)
-    assert found is not None
-    return ColumnPlan(column.name, column.kind(), type_of(found) or column.kind(), found.element_oid)
-
-
-def _is_binary(column: ColumnPlan, facts: TableFacts) -> bool:
+def _is_binary(column: ColumnPlan, found: ColumnFacts) -> bool:
     """Whether there is an encoder for its binary form."""
     if column.kind.has_binary_form:
         # The table's type may be citext or another type of an extension, whose binary form we do not know.
         return column.target.has_binary_form
-    found = facts.column(column.name)
-    assert found is not None
     # The binary form of an enum is its label.
     return (found.element_kind if column.kind.is_array else found.kind) == "e"
 

@@ -11,10 +11,10 @@ WITH tree AS (SELECT relid::oid AS oid, parentrelid::oid AS parent FROM pg_parti
                           format('snapseed_%%s', %(oid)s::oid), c.oid, pg_get_expr(c.relpartbound, c.oid)) ORDER BY c.oid)
            FILTER (WHERE c.oid <> %(oid)s::oid) AS attach_tables
     FROM tree t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'p')
-SELECT format('DROP TABLE IF EXISTS %%I.t%%s', format('snapseed_%%s', %(oid)s::oid), %(oid)s::oid) || create_tables AS create_tables,
-       coalesce(attach_tables, '{}') AS attach_tables, pg_get_partkeydef(%(oid)s::oid) AS divided_by,
+SELECT format('DROP TABLE IF EXISTS %%I.t%%s', format('snapseed_%%s', %(oid)s::oid), %(oid)s::oid) || create_tables
+         || attach_tables AS create, pg_get_partkeydef(%(oid)s::oid) AS divided_by,
        format('snapseed_%%s', %(oid)s::oid) AS stage,
-       (SELECT array_agg(attname::text) FROM pg_attribute WHERE attrelid = %(oid)s::oid AND attidentity <> '' AND NOT attisdropped) AS identity,
+       ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = %(oid)s::oid AND attidentity <> '' AND NOT attisdropped) AS identity,
        current_setting('max_locks_per_transaction')::int8
          * (current_setting('max_connections')::int8 + current_setting('max_prepared_transactions')::int8) AS lock_room,
        CASE

@@ -35,8 +35,8 @@ WITH parts AS (
      AND coalesce(NOT (k.contype = 'f' AND k.confrelid = o.leaf AND k.conparentid <> 0), true)
    GROUP BY o.leaf
 )
-SELECT l.oid::int8 AS oid, l.nspname AS schema, l.relname AS table, l.stage, pn.nspname AS parent_schema,
-       p.relname AS parent_table, p.oid::int8 AS parent, l.defaults::int AS defaults,
+SELECT l.nspname AS schema, l.relname AS table, l.stage, pn.nspname AS parent_schema,
+       p.relname AS parent_table, p.oid::int8 AS parent_oid, l.defaults::int AS defaults,
        pg_get_expr(l.relpartbound, l.oid) AS bound,
        -- LIKE copies whatever there is at that time. This is another one when its columns or constraints are changed.
        md5(concat((SELECT array_agg((attnum, xmin)::text ORDER BY attnum) FROM pg_attribute WHERE attrelid = l.oid),
@@ -48,7 +48,7 @@ SELECT l.oid::int8 AS oid, l.nspname AS schema, l.relname AS table, l.stage, pn.
            + (SELECT coalesce(sum(CASE WHEN contype IN ('c', 'n') THEN 1 ELSE 2 END), 0) FROM pg_constraint WHERE conrelid = l.oid)
            + 2 * (SELECT count(*) FROM pg_trigger WHERE tgrelid = l.oid)
            + (SELECT count(*) FROM pg_attrdef WHERE adrelid = l.oid))::int AS locks,
-       format('DROP TABLE IF EXISTS %%s; CREATE %%sTABLE %%s (LIKE %%s INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING'
+       ARRAY[format('DROP TABLE IF EXISTS %%s; CREATE %%sTABLE %%s (LIKE %%s INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING'
               ' STORAGE INCLUDING COMPRESSION INCLUDING CONSTRAINTS, CONSTRAINT snapseed_bounds CHECK (%%s))%%s%%s%%s',
               l.staged, CASE l.relpersistence WHEN 'u' THEN 'UNLOGGED ' ELSE '' END, l.staged, l.placed,
               coalesce(pg_get_partition_constraintdef(l.oid), 'true'),
@@ -57,9 +57,8 @@ SELECT l.oid::int8 AS oid, l.nspname AS schema, l.relname AS table, l.stage, pn.
                  FROM (SELECT '' AS kind, option_name, option_value FROM pg_options_to_table(l.reloptions)
                        UNION ALL SELECT 'toast.', option_name, option_value
                                    FROM pg_class t, pg_options_to_table(t.reloptions) WHERE t.oid = l.reltoastrelid) o),
-              (SELECT format(' TABLESPACE %%I', spcname) FROM pg_tablespace WHERE pg_tablespace.oid = l.reltablespace))
-         AS create_table,
-       ARRAY(SELECT format('ALTER TABLE %%s ALTER COLUMN %%I SET %%s', l.staged, a.attname, s.setting)
+              (SELECT format(' TABLESPACE %%I', spcname) FROM pg_tablespace WHERE pg_tablespace.oid = l.reltablespace))]
+       || ARRAY(SELECT format('ALTER TABLE %%s ALTER COLUMN %%I SET %%s', l.staged, a.attname, s.setting)
                FROM pg_attribute a CROSS JOIN LATERAL (
                  SELECT format('STATISTICS %%s', a.attstattarget) WHERE a.attstattarget >= 0
                  UNION ALL SELECT '(' || string_agg(quote_ident(option_name) || '=' || option_value, ', ') || ')'
@@ -77,11 +76,10 @@ SELECT l.oid::int8 AS oid, l.nspname AS schema, l.relname AS table, l.stage, pn.
                   FROM (VALUES ('ENABLE', l.relrowsecurity), ('FORCE', l.relforcerowsecurity)) s(setting, is_on) WHERE is_on)
        || CASE WHEN l.relreplident IN ('f', 'n') THEN
             ARRAY[format('ALTER TABLE %%s REPLICA IDENTITY %%s', l.staged, CASE l.relreplident WHEN 'f' THEN 'FULL' ELSE 'NOTHING' END)]
-          ELSE '{}' END AS alter_table,
-       ARRAY(SELECT i.indexrelid::int8 FROM pg_index i WHERE i.indrelid = l.oid ORDER BY i.indexrelid) AS index_oids,
-       -- In the order of index_oids, each JSON: where the index is, how its definition begins here and there, what follows.
-       ARRAY(SELECT jsonb_build_object(
-               'tablespace', coalesce((SELECT spcname FROM pg_tablespace WHERE pg_tablespace.oid = x.reltablespace), ''),
+          ELSE '{}' END AS create,
+       -- For each index where it is, how its definition begins here and there, and what follows.
+       coalesce((SELECT jsonb_agg(jsonb_build_object(
+               'oid', i.indexrelid::int8, 'tablespace', coalesce((SELECT spcname FROM pg_tablespace WHERE pg_tablespace.oid = x.reltablespace), ''),
                'old', format('CREATE %%sINDEX %%I ON %%s', CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END, x.relname, l.placed),
                'new', format('CREATE %%sINDEX %%I ON %%s', CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END, x.relname, l.staged),
                'after', array_remove(ARRAY[
@@ -98,10 +96,10 @@ SELECT l.oid::int8 AS oid, l.nspname AS schema, l.relname AS table, l.stage, pn.
                  CASE WHEN i.indisreplident THEN format('ALTER TABLE %%s REPLICA IDENTITY USING INDEX %%I', l.staged, x.relname) END
                ], NULL) || ARRAY(
                  SELECT format('ALTER INDEX %%I.%%I ALTER COLUMN %%s SET STATISTICS %%s', l.stage, x.relname, a.attnum, a.attstattarget)
-                   FROM pg_attribute a WHERE a.attrelid = x.oid AND a.attstattarget >= 0 ORDER BY a.attnum))::text
+                   FROM pg_attribute a WHERE a.attrelid = x.oid AND a.attstattarget >= 0 ORDER BY a.attnum)) ORDER BY i.indexrelid)
                FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
                LEFT JOIN pg_constraint k ON k.conrelid = l.oid AND k.conindid = x.oid AND k.contype IN ('p', 'u', 'x')
-              WHERE i.indrelid = l.oid ORDER BY i.indexrelid) AS index_parts,
+              WHERE i.indrelid = l.oid), '[]') AS indexes,
        -- Once it is in its place: the owner, and then what it has granted, in the same order.
        CASE WHEN l.relowner <> current_user::regrole::oid
             THEN ARRAY[format('ALTER TABLE %%s OWNER TO %%I', l.placed, pg_get_userbyid(l.relowner))] ELSE '{}' END
@@ -120,7 +118,7 @@ SELECT l.oid::int8 AS oid, l.nspname AS schema, l.relname AS table, l.stage, pn.
                               CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
                               CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
                   FROM pg_attribute c, unnest(c.attacl) WITH ORDINALITY u(item, place), aclexplode(ARRAY[u.item]) a
-                 WHERE c.attrelid = l.oid ORDER BY c.attnum, u.place) AS when_placed,
+                 WHERE c.attrelid = l.oid ORDER BY c.attnum, u.place) AS placed,
        CASE
          WHEN NOT pg_has_role(l.relowner, 'USAGE') OR NOT has_schema_privilege(l.relnamespace, 'CREATE')
            THEN 'the role does not own it, or may not create tables in its schema'

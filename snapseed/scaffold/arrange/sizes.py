@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from snapseed.scaffold.arrange import Arrangement
 from snapseed.scaffold.draws import literal
+from snapseed.scaffold.schema import ForeignKey
 from snapseed.scaffold.statistics import ColumnStatistics
 
 # The most rows for each row of a parent, if it is not known.
@@ -112,6 +114,20 @@ def children_per_parent(arrangement: Arrangement, oid: int) -> tuple[int, ...]:
     # The last piece is long where few parents have very many: its end is where the mean is right.
     last = round(2 * _PIECES * filled / parent.rows) - ends[0] - 2 * sum(ends[1:-1])
     return (*ends[:-1], min(max(last, ends[-2], 1), max(ends[-1], ends[-2], 1)))
+
+
+def latest_of(arrangement: Arrangement, oid: int, key: ForeignKey) -> str:
+    """The argument by which references to a root entity that grows have the spread of the source; empty without any."""
+    table, target = arrangement.tables[oid], arrangement.tables[key.target]
+    found = table.statistics.get(key.columns[0])
+    if found is None or not found.distinct or not table.rows or not target.rows or arrangement.places[oid].is_lookup:
+        return ""
+    # How much the numbers of references differ: their variance by the square of their mean. The root of what is not by
+    # chance is close to the share of the latest rows whose references differ as much. Far less than by chance is none.
+    spread, by_chance = target.rows * found.squares - 1, target.rows / (table.rows * (1 - found.null_share))
+    share = 0.0 if spread < by_chance / 4 else round(max(0.1, math.sqrt(max(0, spread - by_chance))), 1)
+    is_fixed = share < 1 and _is_fixed(arrangement, key.target, largest_root(arrangement))
+    return f", latest={share:g}" * (share < 1 and not is_fixed)
 
 
 def elements_of(found: ColumnStatistics) -> tuple[int, ...]:

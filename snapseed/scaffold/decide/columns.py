@@ -101,7 +101,7 @@ def propose(sources: Sources, since: str | None) -> Proposal:
             },
             after=after,
             rank=wanted[before[1]].rank if before else name,
-            others=frozenset(names) - {name},
+            others=frozenset([*names, *sources.foreign]) - {name},
             ascending=wanted[before[1]].ascending if before else is_in_order,
             statistics=None if is_split else known,
             now=sources.conditions.now,
@@ -132,7 +132,9 @@ def propose(sources: Sources, since: str | None) -> Proposal:
 def share_of_nulls(table: Table, name: str) -> float:
     """How often a column that may be NULL is: as in the source, in nearly all rows by its name, or now and then."""
     if name in table.statistics:
-        return table.statistics[name].null_share
+        # The first row of a table that refers to itself has no earlier one to refer to.
+        is_own = any(key.target == table.oid and name in key.columns for key in table.foreign_keys)
+        return max(0.0, round(table.statistics[name].null_share - is_own / (table.rows or 1), 9))
     return _NEARLY_ALWAYS if suggests("rare", name) and table.column(name).type != "boolean" else _OFTEN
 
 

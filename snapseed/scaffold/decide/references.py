@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from snapseed.scaffold.arrange import Arrangement, Place
+from snapseed.scaffold.arrange.sizes import latest_of
 from snapseed.scaffold.conditions import Conditions, Rule
 from snapseed.scaffold.draws import quoted
 from snapseed.scaffold.schema import ForeignKey, Table
@@ -101,7 +102,8 @@ class References:
         is_free = key.target == parent.target or key.target not in ancestors
         if not is_free or not self.arrangement.is_referable(key):
             return KeySource()
-        code = f"rows.reference({quoted(name)}, {{entity:{target.name}}}, distinct=True)"
+        latest = latest_of(self.arrangement, self.oid, key)
+        code = f"rows.reference({quoted(name)}, {{entity:{target.name}}}{latest}, distinct=True)"
         return KeySource({name: code}, among=target.name)
 
     def met(self, rule: Rule) -> bool:
@@ -187,7 +189,7 @@ class References:
         are_enough = most is None or rows <= most
         is_possible = place.parent is None and grows_alike and are_enough and self.arrangement.is_referable(key)
         if not is_unique:
-            return KeySource({name: f"{reference})"}, may_be_null=True)
+            return KeySource({name: f"{reference}{latest_of(self.arrangement, self.oid, key)})"}, may_be_null=True)
         return KeySource({name: f"{reference}, unique=True)"}, is_unique=True) if is_possible else KeySource()
 
     def _another(self, key: ForeignKey) -> KeySource:

@@ -1,6 +1,6 @@
 -- What ANALYZE found out about columns. Values are given only of columns that are `shown`, and those of texts only if
 -- they are codes: up to 50 different ones of up to 32 characters, none of which looks personal. Each stands in a CHECK of
--- the column, or is a single word with at most six digits that does not look like a name. A code in fewer than five rows
+-- the column, or is a single word with at most six digits that does not look like a name, or one of these `places`. A code in fewer than five rows
 -- is not given, and none is if the others are less than three quarters of the rows. What is not given never leaves the
 -- server. `joint` are the most common combinations in extended statistics, of columns all of whose values are given; each
 -- is in five rows or more. They are hidden from a role that is not the table's owner. `until` is the end of the day of the newest moment that is not in the future, or now if that is earlier.
@@ -27,7 +27,9 @@ found AS (
 ), shown AS (
   SELECT oid, name, null_frac::float8 AS null_share, avg_width::int4 AS width,
          coalesce(correlation, 0)::float8 AS correlation, different::int8 AS distinct,
-         shares::float8[] AS shares, sizes::float8[] AS sizes, until,
+         shares::float8[] AS shares, (SELECT sum(f ^ 2) + coalesce(
+             (1 - null_frac - sum(f)) ^ 2 / nullif(greatest(different - count(f), 0), 0), 0) FROM unnest(shares) AS f)
+           / nullif((1 - null_frac) ^ 2, 0) AS squares, sizes::float8[] AS sizes, until,
          CASE WHEN shown = 'all'
                 OR (different <= 50 AND 4 * (SELECT sum(f) FROM unnest(shares[:cardinality(common)]) AS f)
                                               >= 3 * (1 - null_frac)
@@ -35,7 +37,7 @@ found AS (
                       SELECT FROM unnest(common) AS v WHERE length(v) > 32 OR v ~ %(personal)s
                           OR ((rtrim(v) !~ '^[[:alnum:]_.+-]*$' OR v ~ '[[:upper:]][[:lower:]]+[_.+-][[:upper:]][[:lower:]]'
                                OR length(regexp_replace(v, '[^0-9]', '', 'g')) > 6)
-                              AND strpos(checks, quote_literal(rtrim(v))) = 0)))
+                              AND strpos(checks, quote_literal(rtrim(v))) = 0 AND lower(rtrim(v)) <> ALL (%(places)s))))
               THEN common END AS common,
          CASE WHEN shown = 'all' THEN bounds END AS bounds
     FROM found

@@ -18,7 +18,7 @@ from snapseed.capture.subset.plan import SubsetPlan, SubsetReport, choose_rows, 
 from snapseed.config.settings import CaptureTable
 from snapseed.events import notes_to
 from snapseed.postgres.connect import Session, opened, target_of
-from snapseed.postgres.rowhash import key_order, whole_row_order
+from snapseed.postgres.rowhash import row_order
 
 PROJECT = find_project(Path(__file__).parents[3] / "tests" / "projects" / "shop")
 
@@ -57,7 +57,7 @@ class Chosen:
         names = [sql.Identifier(column.name) for column in table.columns]
         columns = sql.SQL(", ").join(form.format(name) for form, name in zip(forms, names, strict=True))
         key = table.source.key
-        order = key_order(key) if key else whole_row_order(table.source.columns)
+        order = row_order(key, table.source.columns)
         for source in self.plan.sources(name, self.batch_rows):
             statement = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(columns, source, order)
             found += self.session.execute(statement).fetchall()

@@ -55,7 +55,7 @@ class Kind:
 
     @property
     def flat(self) -> list[list[object] | None]:
-        """The arrays of the column `flat`: each value with its neighbour, then an empty one or NULL."""
+        """The arrays of the column `flat`: each value with its neighbor, then an empty one or NULL."""
         some: list[object] = [None] if self.nulls else []
         pairs: list[list[object] | None] = [[value, *some, self.values[0]] for value in self.values]
         return [*pairs, *([[]] if self.nulls else [])]
