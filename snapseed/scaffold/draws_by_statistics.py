@@ -64,11 +64,9 @@ def joint_draws(table: Table, draws: Mapping[str, Draw], names: Collection[str])
     known, found = table.statistics, _of_places(table, draws, names)
     free = {name for name in names if draws[name].shape and draws[name].is_whole and not draws[name].finish}
     for columns, shares in chain.from_iterable(column.joint for column in known.values()):
-        given = {name: set(texts) for name, *texts in zip(columns, *(row for row, _ in shares), strict=True)}
+        seen = {name: set(texts) for name, *texts in zip(columns, *(row for row, _ in shares), strict=True)}
         # What comes in rare combinations alone, which are not known, would be lost.
-        lost = {
-            name: sum(share for text, share in known[name].texts.items() if text not in given[name]) for name in given
-        }
+        lost = {name: sum(part for text, part in known[name].texts.items() if text not in seen[name]) for name in seen}
         chosen = [name for name in columns if name in free - found.keys() and lost[name] < _FEW]
         options = [{_as_text(value): value for value in draws[name].examples} | {None: None} for name in chosen]
         weights: dict[tuple[str | None, ...], int] = defaultdict(int)

@@ -41,8 +41,20 @@ TEXTS = [
     "tax_id",
     "password_hash",
     "token",
+    "patient_name",
+    "lname",
+    "nachname",
+    "förnamn",
+    "nombre",
+    "straße",
+    "passwort",
+    "mot_de_passe",
+    "diagnose",
+    "race",
+    "cashier",
+    "имя",
 ]
-NUMBERS = ["pin", "otp_code", "card", "tax_number", "card_no"]
+NUMBERS = ["pin", "otp_code", "card", "tax_number", "card_no", "pesel"]
 
 # Every value that must not be written begins with "Private"; numbers of people are 77,7xx and their days in 1977.
 SHOP = """
@@ -87,6 +99,7 @@ INSERT INTO depots SELECT g, 'Private ' || g, CASE WHEN g % 10 < 3 THEN 'CA' WHE
     CASE WHEN g % 10 < 5 THEN 'USA' WHEN g % 10 < 8 THEN 'South Korea' ELSE 'Japan' END, 'Private',
     CASE WHEN g % 4 > 0 THEN 'WA' ELSE 'OR' END, 'Private', CASE WHEN g % 2 > 0 THEN '84' END, 'Denmark'
     FROM generate_series(1, 200) g;
+COMMENT ON TABLE depots IS 'Ask Private <someone@example.org>. Or nobody';
 CREATE TABLE trips (id integer PRIMARY KEY, depot_id integer REFERENCES depots, stop integer REFERENCES depots,
     twin_id integer REFERENCES trips);
 INSERT INTO trips SELECT g, 1 + g % 200, 1 + g % 10, nullif(g - 1, 0) FROM generate_series(1, 2000) g;
