@@ -24,9 +24,9 @@ from snapseed.snapshot.store import Staging, part_path
 from snapseed.snapshot.store_folder import writing_to
 from snapseed.snapshot.writing import PartWriter, WrittenFile
 
-# Rows that are sorted at a time take about so many bytes. They are written so many at a time.
+# About how many bytes of rows are sorted at a time, and how many rows are written at a time.
 _RUN_BYTES, _STEP = 16 << 20, 512
-# Of the columns by which rows are sorted, in front of a number. No column of a table has a name like that.
+# The names of the columns that rows are sorted by begin with this. No column of a table has such a name.
 _PLACE = "\0place"
 _Key = tuple[object, ...]
 

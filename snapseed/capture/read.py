@@ -74,18 +74,20 @@ def read_parts(
     pieces = [piece for rows in tables for piece in rows.pieces]
     # The largest tables first, so that no connection is left alone with one in the end.
     pieces.sort(key=lambda piece: piece.table.facts.estimated_rows, reverse=True)
-    progress = _Progress(listener, pieces)
+    counts = Counter(piece.table.entity for piece in pieces)
+    progress = _Progress(listener, counts)
     read: dict[str, dict[int, CapturedTable]] = {rows.table.entity: {} for rows in tables}
     captured: dict[str, CapturedTable] = {}
 
     def keep(number: int, found: CapturedTable) -> None:
         """Put the files of a table in place once all of it is read, while others are being read."""
         entity = found.table.entity
+        read[entity][number] = found
+        if len(read[entity]) == counts[entity]:
+            captured[entity] = _whole([own for _, own in sorted(read.pop(entity).items())], reading.staging)
         # What another machine has read is told at once.
         rows, size = (found.observed.rows, sum(file.bytes for file in found.files)) if readers.executor else (0, 0)
-        read[entity][number] = found
-        if progress.add(found.table, rows, size, ended=True):
-            captured[entity] = _whole([own for _, own in sorted(read.pop(entity).items())], reading.staging)
+        progress.add(found.table, rows, size, ended=True)
 
     if readers.executor:
         readers.share([partial(_read_elsewhere, reading, piece) for piece in pieces], keep)
@@ -181,22 +183,20 @@ class _Progress:
     Until the last piece of a table is read, their number is what the server expects, and more than have come.
     """
 
-    def __init__(self, listener: Listener, pieces: Sequence[Piece]) -> None:
+    def __init__(self, listener: Listener, pieces: Mapping[str, int]) -> None:
         self._listener = listener
-        self._left = Counter(piece.table.entity for piece in pieces)
+        self._left = Counter(pieces)
         self._lock = threading.Lock()
         self._done: dict[str, tuple[int, int]] = {}
 
-    def add(self, table: SourceTable, rows: int, size: int, *, ended: bool = False) -> bool:
-        """Tell that more rows of a table have come, or that a piece of it has `ended`; returns whether that was all."""
+    def add(self, table: SourceTable, rows: int, size: int, *, ended: bool = False) -> None:
+        """Tell that this many more rows of a table have come, of this many bytes, or that a piece of it has `ended`."""
         with self._lock:
             before = self._done.get(table.entity, (0, 0))
             done, size = self._done[table.entity] = before[0] + rows, before[1] + size
             self._left[table.entity] -= ended
-            is_whole = not self._left[table.entity]
-            expected = done if is_whole else max(done + 1, table.facts.estimated_rows)
+            expected = max(done + 1, table.facts.estimated_rows) if self._left[table.entity] else done
             self._listener(Advanced(table.entity, done, expected, bytes=size))
-            return is_whole
 
 
 # ── What the source is asked when all rows were read, as of the same moment ──────────────────────────────────────────

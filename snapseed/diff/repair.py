@@ -31,8 +31,7 @@ from snapseed.load.encode import encode_text
 from snapseed.load.execute import new_load, record, set_sequences, verify_rows
 from snapseed.load.outcome import LoadReport, failed
 from snapseed.load.plan import Prepared, RowChanges, TablePlan
-from snapseed.load.plan.consent import require_consent
-from snapseed.load.plan.tables import plan_load
+from snapseed.load.plan.tables import plan_load, require_consent
 from snapseed.load.prepare import LoadSession, prepare, read_facts
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.load.snapshot import over_connection, transaction, without_queued

@@ -108,7 +108,7 @@ class SnapshotTable:
 
         Other chunks are not read. Raises `SnapshotError` for a chunk whose rows are not those of the manifest.
         """
-        with closing(self._rows(ranges, columns)) as found, read_ahead(found, 0, f"read {self.record.name}") as ahead:
+        with closing(self._rows(ranges, columns)) as found, read_ahead(found, 1, f"read {self.record.name}") as ahead:
             yield from ahead
 
     def _rows(self, ranges: Sequence[KeyRange], columns: Sequence[Column]) -> _Stream:

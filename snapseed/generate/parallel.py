@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing.sharedctypes import Synchronized
 
@@ -116,32 +117,30 @@ def _processes(jobs: int, told: Told) -> Iterator[tuple[Executor, Callable[[], N
         pool.shutdown(cancel_futures=True)
 
 
+@dataclass
 class _Others:
     """Makes parts by an executor. `told` hears of each, and `ask` is called now and then while nothing happens."""
 
-    def __init__(
-        self,
-        executor: Executor,
-        make: Callable[[PartTask], PartResult],
-        tasks: Iterator[tuple[int, PartTask]],
-        ahead: Callable[[], int],
-        told: Told,
-        ask: Callable[[], None] | None = None,
-    ) -> None:
-        self._submit: Callable[[PartTask], Future[PartResult]] = lambda task: executor.submit(make, task)
-        self._tasks, self._ahead, self._told, self._ask = tasks, ahead, told, ask
-        self._waiting: deque[tuple[int, PartTask, Future[PartResult]]] = deque()
-        self._made: list[tuple[int, PartResult]] = []
+    executor: Executor
+    make: Callable[[PartTask], PartResult]
+    tasks: Iterator[tuple[int, PartTask]]
+    ahead: Callable[[], int]
+    told: Told
+    ask: Callable[[], None] | None = None
+    _waiting: deque[tuple[int, PartTask, Future[PartResult]]] = field(default_factory=deque)
+    _made: list[tuple[int, PartResult]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
         self.advance()
 
     def advance(self) -> None:
         """Take the results that have come, and hand out as many tasks."""
         while self._waiting and self._waiting[0][2].done():
             self._take()
-        for number, task in islice(self._tasks, max(0, self._ahead() - len(self._waiting))):
+        for number, task in islice(self.tasks, max(0, self.ahead() - len(self._waiting))):
             # This may start a process. It must not print a traceback when Ctrl-C reaches it among its imports.
             with without_interrupts():
-                self._waiting.append((number, task, self._submit(task)))
+                self._waiting.append((number, task, self.executor.submit(self.make, task)))
 
     def ready(self) -> list[tuple[int, PartResult]]:
         """The results that were taken since the last call, each with the number of its task."""
@@ -153,8 +152,8 @@ class _Others:
         while self._waiting or self._made:
             yield from self.ready()
             if self._waiting:
-                while self._ask and wait([self._waiting[0][2]], _ASKED_SECONDS).not_done:
-                    self._ask()
+                while self.ask and wait([self._waiting[0][2]], _ASKED_SECONDS).not_done:
+                    self.ask()
                 self._take()
                 self.advance()
 
@@ -170,7 +169,7 @@ class _Others:
                 next_step="check whether memory ran out, or use --jobs 1;"
                 " a script of your own needs `if __name__ == '__main__':`",
             ) from exc
-        self._told(task.last - task.first)
+        self.told(task.last - task.first)
 
 
 @contextmanager

@@ -89,7 +89,6 @@ class Draws(NumberDraws):
         existing = entity.earlier_rows(self.entity, self.roots)
         sizes = everything = np.maximum(existing, 1)
         if latest != 1 and not unique:
-            # What has been added since the last root row would not be drawn otherwise.
             before = entity.earlier_rows(self.entity, self.roots - np.minimum(self.roots, 1))
             added = existing - before * (self.roots > 0)
             together = choices.counts(self._siblings()) if distinct else np.ones_like(sizes)

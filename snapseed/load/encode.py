@@ -70,7 +70,7 @@ def _array_text(column: pa.ListArray, kind: ColumnType) -> pa.StringArray:
 
 
 def _braced(column: pa.ListArray, kind: ColumnType, dimensions: int) -> pa.StringArray:
-    """Lists of so many dimensions in braces."""
+    """Lists of this many dimensions, in braces."""
     assert kind.element is not None
     offsets = column.offsets.to_numpy()
     values = column.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))

@@ -20,8 +20,7 @@ from snapseed.load.execute import execute
 from snapseed.load.outcome import AlreadyLoaded, Connected, FilesChecked, LoadReport, Outcome, failed
 from snapseed.load.partitions.staging import cleared, stage_tables
 from snapseed.load.plan import LoadPlan
-from snapseed.load.plan.consent import require_consent
-from snapseed.load.plan.tables import plan_load
+from snapseed.load.plan.tables import plan_load, require_consent
 from snapseed.load.prepare import LoadSession, choose_entities, prepare, read_facts
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.load.schema_file import find_schema

@@ -90,7 +90,7 @@ def lacks_usage(schema: str, role: str) -> Problem:
 
 
 def lacks_privilege(privilege: str, facts: TableFacts, role: str, columns: Sequence[str] = ()) -> Problem:
-    """The role lacks a privilege on these columns, on the whole table if they are none or all."""
+    """The role lacks a privilege on these columns; on the whole table if none are named, or all."""
     names = (facts.name.identifier(), sql.Identifier(role))
     if len(columns) in {0, len(facts.columns)}:
         return problem(f"the role lacks {privilege} on {facts.name}", f"GRANT {privilege} ON {{}} TO {{}}", *names)

@@ -41,7 +41,7 @@ class Attempted:
 
 @dataclass(frozen=True)
 class RetryLimits:
-    """At most so many attempts, the first included, and none that starts after `seconds`. Infinite by default."""
+    """At most this many attempts, the first included, and none that starts after `seconds`. Infinite by default."""
 
     attempts: float = math.inf
     seconds: float = math.inf

@@ -70,7 +70,7 @@ def shared_elsewhere(
     most: int,
     done: Callable[[int, _Result], object] = lambda _number, _result: None,
 ) -> list[_Result]:
-    """The result of the function for each task, in the order of the tasks. At most so many run at a time.
+    """The result of the function for each task, in the order of the tasks. At most `most` run at a time.
 
     The caller's thread calls `done` as in `shared_among`. Raises the first failure; tasks that run end on their own.
     """

@@ -64,11 +64,9 @@ def joint_draws(table: Table, draws: Mapping[str, Draw], names: Collection[str])
     known, found = table.statistics, _of_places(table, draws, names)
     free = {name for name in names if draws[name].shape and draws[name].is_whole and not draws[name].finish}
     for columns, shares in chain.from_iterable(column.joint for column in known.values()):
-        given = {name: set(texts) for name, *texts in zip(columns, *(row for row, _ in shares), strict=True)}
+        seen = {name: set(texts) for name, *texts in zip(columns, *(row for row, _ in shares), strict=True)}
         # What comes in rare combinations alone, which are not known, would be lost.
-        lost = {
-            name: sum(share for text, share in known[name].texts.items() if text not in given[name]) for name in given
-        }
+        lost = {name: sum(part for text, part in known[name].texts.items() if text not in seen[name]) for name in seen}
         chosen = [name for name in columns if name in free - found.keys() and lost[name] < _FEW]
         options = [{_as_text(value): value for value in draws[name].examples} | {None: None} for name in chosen]
         weights: dict[tuple[str | None, ...], int] = defaultdict(int)
@@ -98,13 +96,12 @@ def _of_places(table: Table, draws: Mapping[str, Draw], names: Collection[str]) 
         code = ", ".join(f"{quoted(name)}: [{', '.join(map(literal, values))}]" for name, values in given.items())
         local = words_of(draw), f'rows.sample({quoted(draw)}, pl.DataFrame({{{code}}}), weights="weight")'
         for name, words in lists.items() if rows else ():
-            is_known = words != "CITIES" and name in table.statistics
-            known = table.statistics[name].texts if is_known else {}
-            shown = [f"{share:.0%} {text}" for text, share in known.items()]
+            known = table.statistics[name].texts if words != "CITIES" and name in table.statistics else {}
+            shown = [f"{share:.0%} {text}" for text, share in known.items() if text in columns[name]]
             shape = ", ".join(shown[:_SHOWN]) + ", …" * (len(shown) > _SHOWN)
             code = f"{{local}}[{quoted(name)}]"
             found[name] = replace(
-                draws[name], code=code, local=local, examples=columns[name], shape=shape, copies=bool(known)
+                draws[name], code=code, local=local, examples=columns[name], shape=shape, copies=bool(shown)
             )
     return found
 
@@ -120,6 +117,7 @@ def _places(table: Table, lists: Mapping[str, str]) -> Iterator[tuple[float, dic
     if states and not country:
         # Codes mean the states of one country.
         countries = {max(PLACES, key=lambda name: len(_inside(name, states))): 1.0}
+    states = {text: share for text, share in states.items() if any(_inside(name, [text]) for name in countries)}
     is_optional = known[state].null_share > 0 and not table.column(state).not_null
     unknown: dict[str, str | None] = {state: None} if states and is_optional else {}
     for text, share in countries.items():

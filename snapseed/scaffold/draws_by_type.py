@@ -60,12 +60,10 @@ def draws_of(wanted: Wanted) -> Iterator[Draw]:
         allowed = wanted.limits.allowed
         labels = tuple(label for label in column.labels if allowed is None or label in allowed)
         yield choice(wanted, labels or column.labels)
-        if isinstance(wanted.default, str):
-            yield constant(wanted.default)
         # A check may refuse one of them, or all but one.
         if len(labels) > 2:  # noqa: PLR2004
             yield from (choice(wanted, tuple(one for one in labels if one != label)) for label in labels)
-        yield from map(constant, labels)
+        yield from map(constant, sorted(labels, key=lambda label: label != wanted.default))
     elif kind.family in {Family.TEXT, Family.CHARACTER} or kind.base.rpartition(".")[2] in {"citext", "name"}:
         yield from text_draws(wanted)
     elif kind.family in _BY_FAMILY:

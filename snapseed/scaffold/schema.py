@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from snapseed.capture.mask.personal import PERSONAL_VALUES
 from snapseed.postgres import query
 from snapseed.postgres.catalog import read_rows, read_tables, search_schemas
 from snapseed.postgres.connect import Connection
@@ -138,7 +139,8 @@ class Table:
 
 def read_schema(connection: Connection, *, with_statistics: bool = True) -> tuple[Table, ...]:
     """All tables in the schemas that this role may use: no views, no partitions, no tables of extensions."""
-    found = read_rows(connection, query("tables", _QUERIES), path=search_schemas(connection))
+    given = {"path": search_schemas(connection), "personal": PERSONAL_VALUES}
+    found = read_rows(connection, query("tables", _QUERIES), **given)
     names = [TableName(row["schema"], row["name"]) for row in found]
     facts = {table.oid: table for table in read_tables(connection, names).values()}
     details: dict[int, dict[str, list[dict[str, Any]]]] = {oid: {name: [] for name in _DETAILS} for oid in facts}

@@ -60,7 +60,7 @@ def of_numbers(numbers: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
 
 
 def of_characters(characters: npt.NDArray[Any], width: int) -> pa.Array:
-    """Texts of so many bytes each."""
+    """Texts of `width` bytes each."""
     offsets = np.arange(characters.nbytes // width + 1, dtype=np.int32) * np.int32(width)
     return pa.Array.from_buffers(pa.string(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(characters)])
 

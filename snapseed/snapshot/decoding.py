@@ -68,7 +68,7 @@ class _Buffers:
         sink.room = sink.room_bytes = sink.needed = sink.needed_bytes = sink.has_null = 0
 
     def grow(self, needed: int = 0) -> None:
-        """Make room for so many rows, and for what the core asks for."""
+        """Make room for `needed` rows, and for what the core asks for."""
         sink = self._sink
         sink.room = _grown(sink.room or self._usual[0], max(needed, sink.needed))
         bits = -(-sink.room // 8)

@@ -1,4 +1,4 @@
-"""Values as text that PostgreSQL takes for them, and keys as the manifest records them: numbers, or such a text."""
+"""Values as the text that PostgreSQL reads, and keys as the manifest records them: as numbers, or as such a text."""
 
 from __future__ import annotations
 

@@ -228,8 +228,16 @@ def _described_chunks(stream: BinaryIO) -> list[Int64s]:
 
 def _columns_of(chunk: Int64s) -> list[_Fields]:
     """What the footer says of each column of a chunk: ColumnMetaData of parquet.thrift."""
-    columns = np.split(chunk, np.flatnonzero(chunk[:, 0] == _COLUMN))[1:]
-    return [dict(each.tolist()) | {_LEVELS: each[each[:, 0] == _LEVELS, 1].tolist()} for each in columns]
+    columns: list[_Fields] = []
+    # The first item is the chunk itself.
+    for path, value in chunk[1:].tolist():
+        if path == _COLUMN:
+            columns.append({_LEVELS: []})
+        elif path == _LEVELS:
+            columns[-1][path].append(value)
+        else:
+            columns[-1][path] = value
+    return columns
 
 
 def _memory(stream: BinaryIO, column: _Fields) -> tuple[int, int, float]:

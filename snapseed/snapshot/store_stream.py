@@ -111,7 +111,7 @@ class WholeReader(PieceReader):
         return self._block(number)[offset : offset + end - start]
 
     def _block(self, number: int) -> memoryview:
-        """A block, and the next ones are asked for. Raises `ValueError` if its turn is over."""
+        """A block, and the next ones are asked for. Raises `ValueError` if it was freed."""
         if number <= self._asked + _AHEAD:
             for each in range(self._asked, min(number + _AHEAD + 1, self._count)):
                 self._ask(each)

@@ -19,7 +19,7 @@ from snapseed.snapshot.store_folder import describe, writing_to
 # Rows per chunk. Many enough to make the cost of a chunk (page headers, a step of the loader) negligible, few enough to
 # keep a chunk of wide rows near 15 MB and to make a failed verification point at few rows. The manifest records it.
 CHUNK_ROWS = 8_192
-# Parquet writes decimals of so many digits as 64-bit integers, if asked.
+# Parquet writes decimals of up to this many digits as 64-bit integers, if asked.
 _INTEGER_DIGITS = 18
 
 

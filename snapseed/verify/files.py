@@ -6,8 +6,9 @@ Rows are read for a file whose SHA-256 differs, to name the chunks that changed,
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -94,25 +95,15 @@ def require_none(findings: Sequence[FileFinding], snapshot: Snapshot) -> None:
 
 def _row_findings(snapshot: Snapshot, entity: EntityRecord, file: PartFile, problem: str | None) -> list[FileFinding]:
     """The problem with the file, and the chunks whose rows changed; without one, a finding for each such chunk."""
-    differing = list(_row_differences(snapshot, entity, file, altered=problem is not None))
-    if problem:
-        return [
-            FileFinding(entity.name, file.path, problem, tuple(chain.from_iterable(chunks for chunks, _ in differing)))
-        ]
-    return [FileFinding(entity.name, file.path, difference, chunks) for chunks, difference in differing]
-
-
-def _row_differences(
-    snapshot: Snapshot, entity: EntityRecord, file: PartFile, *, altered: bool
-) -> Iterator[tuple[tuple[int, ...], str]]:
-    """The chunks that differ from the manifest, each with the difference; or none, with what the whole file lacks."""
+    finding = partial(FileFinding, entity.name, file.path)
+    findings = []
     try:
-        with snapshot.open_part(entity, file, altered=altered) as part:
-            for number in range(len(file.chunks)):
-                if difference := _chunk_difference(part, entity, number):
-                    yield (number,), difference
+        with snapshot.open_part(entity, file, altered=problem is not None) as part:
+            differences = ((number, _chunk_difference(part, entity, number)) for number in range(len(file.chunks)))
+            findings += [finding(difference, (number,)) for number, difference in differences if difference]
     except SnapshotError as exc:
-        yield (), f"cannot be read: {exc.observed}"
+        findings.append(finding(f"cannot be read: {exc.observed}"))
+    return [finding(problem, tuple(chain(*(each.chunks for each in findings))))] if problem else findings
 
 
 def _chunk_difference(part: Part, entity: EntityRecord, number: int) -> str | None:

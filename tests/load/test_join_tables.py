@@ -58,7 +58,7 @@ def test_a_damaged_row_is_named_and_an_upsert_repairs_it(make_project: Callable[
     assert shown.returncode == 1
     assert f"  ~ ({changed[0]}, {changed[1]})\n      role - " in shown.stdout
     for number in (0, 1):
-        assert f"  - ({missing[0]}, {missing[1]}, {number}): film_id " in shown.stdout
+        assert f"  - ({missing[0]}, {missing[1]}, {number}): seconds " in shown.stdout
     found = {entity["entity"]: entity for entity in findings(sandbox, "diff")}
     assert found["film_actor"]["changed_rows"][0]["key"] == list(changed)
     assert [row["key"] for row in found["takes"]["removed_rows"]] == [[*missing, "0"], [*missing, "1"]]

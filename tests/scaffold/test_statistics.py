@@ -41,8 +41,20 @@ TEXTS = [
     "tax_id",
     "password_hash",
     "token",
+    "patient_name",
+    "lname",
+    "nachname",
+    "förnamn",
+    "nombre",
+    "straße",
+    "passwort",
+    "mot_de_passe",
+    "diagnose",
+    "race",
+    "cashier",
+    "имя",
 ]
-NUMBERS = ["pin", "otp_code", "card", "tax_number", "card_no"]
+NUMBERS = ["pin", "otp_code", "card", "tax_number", "card_no", "pesel"]
 
 # Every value that must not be written begins with "Private"; numbers of people are 77,7xx and their days in 1977.
 SHOP = """
@@ -82,10 +94,12 @@ INSERT INTO hexes SELECT lpad(to_hex(g), 3, '0') FROM generate_series(1, 1000) g
 CREATE TABLE fresh (id integer PRIMARY KEY, checked_at date NOT NULL CHECK (checked_at <= CURRENT_DATE));
 CREATE TABLE visits (id integer PRIMARY KEY); INSERT INTO visits VALUES (1);
 CREATE TABLE depots (id integer PRIMARY KEY, town text NOT NULL, state varchar(20), country text NOT NULL,
-    from_town text NOT NULL, from_state char(2));
+    from_town text NOT NULL, from_state char(2), to_town text, to_state text, to_country text);
 INSERT INTO depots SELECT g, 'Private ' || g, CASE WHEN g % 10 < 3 THEN 'CA' WHEN g % 10 < 5 THEN 'TX' END,
     CASE WHEN g % 10 < 5 THEN 'USA' WHEN g % 10 < 8 THEN 'South Korea' ELSE 'Japan' END, 'Private',
-    CASE WHEN g % 4 > 0 THEN 'WA' ELSE 'OR' END FROM generate_series(1, 200) g;
+    CASE WHEN g % 4 > 0 THEN 'WA' ELSE 'OR' END, 'Private', CASE WHEN g % 2 > 0 THEN '84' END, 'Denmark'
+    FROM generate_series(1, 200) g;
+COMMENT ON TABLE depots IS 'Ask Private <someone@example.org>. Or nobody';
 CREATE TABLE trips (id integer PRIMARY KEY, depot_id integer REFERENCES depots, stop integer REFERENCES depots,
     twin_id integer REFERENCES trips);
 INSERT INTO trips SELECT g, 1 + g % 200, 1 + g % 10, nullif(g - 1, 0) FROM generate_series(1, 2000) g;
@@ -164,6 +178,7 @@ DEPOTS = {
     "states as often, and none in other countries": "bool_and((state IS NULL) = (country <> 'USA'))"
     " AND avg((state IS NOT DISTINCT FROM 'CA')::int) BETWEEN 0.2 AND 0.4",
     "towns in these": "bool_and((town = 'Houston') = coalesce(state = 'TX', false)) AND count(DISTINCT town) = 7",
+    "not with states that nobody knows": "count(to_state) BETWEEN 80 AND 120 AND min(to_country) = max(to_country)",
     "also without a country": "bool_and(from_town = CASE from_state WHEN 'OR' THEN 'Portland' ELSE 'Seattle' END)"
     " AND avg((from_state = 'WA')::int) BETWEEN 0.65 AND 0.85",
 }
@@ -235,7 +250,7 @@ def test_init_names_the_columns_whose_values_it_copies(shop: Shop) -> None:
         "secrets.tier",
         "parcels.land",
         "parcels.coin",
-    } | {f"depots.{name}" for name in ("state", "country", "from_state")}
+    } | {f"depots.{name}" for name in ("state", "country", "from_state", "to_country")}
     assert '["on Hold"]' in shop.made.files["generators/secrets.py"]
 
 

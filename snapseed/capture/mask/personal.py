@@ -18,7 +18,7 @@ from psycopg import sql
 from snapseed.capture.mask.facts import Facts, MaskableColumn, Place
 from snapseed.capture.mask.rules import MOMENTS, NUMBERS, followed
 from snapseed.config.settings import MaskRule
-from snapseed.generate.words import words_of
+from snapseed.generate.words import folded, words_of
 from snapseed.postgres import listed, query
 from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Connection
@@ -127,7 +127,9 @@ def looks_personal(table: str, names: Iterable[str], base: str, *, is_enum: bool
 def may_be_personal(table: str, names: Collection[str], base: str, *, is_enum: bool = False) -> bool:
     """Whether a column looks personal, or has a name of a person's role or of a secret: of doubtful ones, yes."""
     has_texts = _may_have_texts(base, is_enum=is_enum)
-    if looks_personal(table, names, base, is_enum=is_enum) is not None:
+    # No list knows the words of all languages.
+    is_foreign = has_texts and not all(folded(name).isascii() for name in names)
+    if is_foreign or looks_personal(table, names, base, is_enum=is_enum) is not None:
         return True
     patterns = [_NAMES["secrets"]] * (has_texts or base in NUMBERS) + [_NAMES["roles"]] * has_texts
     return any(re.search(pattern, name) for pattern in patterns for name in _words(names))

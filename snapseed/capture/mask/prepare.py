@@ -84,34 +84,34 @@ def prepare_masks(
     connection: Connection,
     project: Project,
     target: str,
-    tables: Collection[TableName] | None = None,
+    tables: Collection[TableName],
     *,
     secret: str | None = None,
     is_check: bool = False,
 ) -> PreparedMasks:
-    """The masks of `project` for these tables of a database, or all. A check needs no secret, and looks at no values.
+    """The masks of `project` for these tables of a database. A check needs no secret, and looks at no values.
 
     Raises `ConfigurationError` for rules that do not fit: an unknown column, a type or a length, a unique index that
     could not stay unique, a check that masked values would not meet; and for a secret that is missing or short.
     """
     facts = read_facts(connection, project.capture.references)
-    rules, problems = assign(facts, project.mask)
-    if not (problems or is_check) and any(kind_of(rule).is_keyed for rule in rules.values()):
-        _require_secret(secret or "")
 
-    def ready(rules: Mapping[Place, MaskRule]) -> tuple[dict[TableName, TableMasks], list[str]]:
-        """The masks of the tables, and what is wrong with rules, or with values that they make."""
+    def ready(
+        more: Mapping[str, MaskRule],
+    ) -> tuple[Mapping[Place, MaskRule], Mapping[TableName, TableMasks], list[str]]:
+        """By the project's rules and these: the rule of each column, the masks of the tables, and what is wrong.
+
+        Each problem begins with the name of its column.
+        """
+        rules, problems = assign(facts, {**project.mask, **more})
+        if problems:
+            return rules, {}, problems
         bound, problems = _bound(connection, facts, rules, project, secret or "")
-        masks = {table: TableMasks(table, own) for table, own in bound.items() if tables is None or table in tables}
+        masks = {table: TableMasks(table, own) for table, own in bound.items() if table in tables}
         unmet = [problem for own in masks.values() for problem in _unmet(connection, facts, own, is_check=is_check)]
-        return masks, [*problems, *unmet]
+        return rules, masks, [*problems, *unmet]
 
-    def problems_with(proposed: Mapping[str, MaskRule]) -> list[str]:
-        """What is wrong with the project's rules and these, each problem after the name of its column."""
-        rules, problems = assign(facts, {**project.mask, **proposed})
-        return problems or ready(rules)[1]
-
-    masks, problems = ({}, problems) if problems else ready(rules)
+    rules, masks, problems = ready({})
     if problems:
         raise ConfigurationError(
             f"{len(problems)} problem{'s' * (len(problems) > 1)} with the rules for masks",
@@ -119,13 +119,15 @@ def prepare_masks(
             observed="\n".join(problems),
             next_step="change these lines; choice, null and keep fit most columns: docs/mask.md",
         )
+    if not is_check and any(kind_of(rule).is_keyed for rule in rules.values()):
+        _require_secret(secret or "")
     captured = [
         place
         for place, column in facts.columns.items()
-        if place not in rules and not column.is_generated and (tables is None or column.of_table in tables)
+        if place not in rules and not column.is_generated and column.of_table in tables
     ]
     reasons = {} if is_check else sampled_reasons(connection, facts, captured)
-    personal = personal_columns(facts, captured, reasons, problems_with)
+    personal = personal_columns(facts, captured, reasons, lambda more: ready(more)[2])
     return PreparedMasks(target, masks, personal, tuple(values_in_schema(connection)))
 
 
@@ -148,7 +150,7 @@ def _require_secret(secret: str) -> None:
 def _bound(
     connection: Connection, facts: Facts, rules: Mapping[Place, MaskRule], project: Project, secret: str
 ) -> tuple[dict[TableName, dict[str, BoundRule]], list[str]]:
-    """The rules of each table with their keys, except `keep`. Also, in words, what is wrong with them."""
+    """The rules of each table with their keys, except `keep`. Also what is wrong with them, in words."""
     rooms = _rooms(facts, rules)
 
     def of(rule: MaskRule, column: MaskableColumn | None = None) -> BoundRule:

@@ -140,7 +140,7 @@ def _wrong_options(rule: MaskRule, kind: RuleKind) -> Iterator[str]:
 
 
 def assign(facts: Facts, configured: Mapping[str, MaskRule]) -> tuple[dict[Place, MaskRule], list[str]]:
-    """The rule of each column that has one, and in words what is wrong with them."""
+    """The rule of each column that has one, and what is wrong with them, in words."""
     problems = [
         f"{name}: there is no such column; {suggestion(name, facts.spelled) or 'check the name'}"
         for name in configured

@@ -148,7 +148,7 @@ class ColumnPlan:
 
 @dataclass(frozen=True)
 class EmptiedTable:
-    """What happens to a table that loses its rows, and in `reasons`, in words, why."""
+    """What happens to a table that loses its rows, and the `reasons` in words."""
 
     table: TableName
     empty_by: Emptying

@@ -25,7 +25,7 @@ from snapseed.snapshot.types import INTEGERS, Family
 _Read = type[int] | type[UUID]
 _Range = tuple[Bound | None, Bound | None]
 _RANGE = re.compile(r"FOR VALUES FROM \((.+)\) TO \((.+)\)")
-# For a table whose rows the server distributes: so many shares for each connection even out their unequal cost.
+# For a table whose rows the server distributes: this many shares for each connection even out their unequal cost.
 _SHARES_EACH = 4
 
 
@@ -139,7 +139,7 @@ def shares_by_bounds(entity: EntityRecord, tree: TreeFacts) -> tuple[Share, ...]
 
 
 def shares_by_size(entity: EntityRecord, rows: int) -> tuple[Share, ...]:
-    """Shares of about so many rows, each of chunks that follow each other."""
+    """Shares of about `rows` rows each, in chunks that follow each other."""
     chunks = [(file, number) for file in entity.files for number in range(len(file.chunks))]
     starts = accumulate((file.chunks[number].rows for file, number in chunks), initial=0)
     shares = groupby(zip(starts, chunks, strict=False), key=lambda chunk: chunk[0] // rows)

@@ -1,7 +1,7 @@
 -- Ordinary and partitioned tables: no partitions, no tables of extensions, not our own. One is visible if its name is found
--- in its schema first.
+-- in its schema first. A comment that looks personal is none.
 SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name,
-       coalesce(obj_description(c.oid, 'pg_class'), '') AS comment,
+       CASE WHEN obj_description(c.oid, 'pg_class') !~ %(personal)s THEN obj_description(c.oid, 'pg_class') ELSE '' END AS comment,
        n.oid IS NOT DISTINCT FROM
          (SELECT v.oid FROM unnest(%(path)s::text[]) WITH ORDINALITY AS p(name, place)
             JOIN pg_namespace v ON v.nspname = p.name JOIN pg_class o ON o.relnamespace = v.oid AND o.relname = c.relname

@@ -9,6 +9,7 @@ import pytest
 
 from snapseed.capture.mask.prepare import PreparedMasks, prepare_masks
 from snapseed.config import find_project
+from snapseed.postgres.catalog import every_table
 from snapseed.postgres.connect import pin_settings
 from tests.conftest import Connection, new_database
 
@@ -42,7 +43,8 @@ def prepare(shared: Connection, tmp_path: Path) -> Prepare:
         (tmp_path / "prefixes.py").write_text("def kept(values):\n    return values.str.head(7)\n")
         (tmp_path / "snapseed.toml").write_text(f"[environments.dev]\n[mask]\n{lines}\n")
         with in_transaction(shared):
-            return prepare_masks(shared, find_project(tmp_path), "the source", **({"secret": SECRET} | request))  # type: ignore[arg-type]
+            given = {"tables": every_table(shared), "secret": SECRET} | request
+            return prepare_masks(shared, find_project(tmp_path), "the source", **given)  # type: ignore[arg-type]
 
     return prepared
 
