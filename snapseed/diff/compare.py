@@ -88,7 +88,7 @@ class EntityDiff:
     """How the rows of an entity differ: those that only the left has are removed, those of the right are added.
 
     `columns` counts the changed rows in which a column differs. The limit that was asked for cuts the lists, not the
-    counts. `key` names the columns of the key.
+    counts. `key` names the columns of the key, `masked` those that a capture has masked.
     """
 
     entity: str
@@ -100,6 +100,7 @@ class EntityDiff:
     added: tuple[SampleRow, ...] = ()
     changed: tuple[ChangedRow, ...] = ()
     key: tuple[str, ...] = ()
+    masked: frozenset[str] = frozenset()
 
     @property
     def agrees(self) -> bool:
@@ -118,7 +119,15 @@ class EntityDiff:
         return counted - len(self.removed) - len(self.added) - len(self.changed)
 
     def cells(self) -> Iterator[tuple[str, str, str, str | None, str | None]]:
-        """The kind, key, column and both values of each cell that differs, of the rows in the lists."""
+        """The kind, key, column and both values of each cell that differs, of the rows in the lists.
+
+        They may be published: a value in a masked column is `•••`.
+        """
+        for kind, key, name, *sides in self._cells():
+            left, right = ("•••" if value is not None and name in self.masked else value for value in sides)
+            yield kind, "•••" if self.masked.intersection(self.key) else key, name, left, right
+
+    def _cells(self) -> Iterator[tuple[str, str, str, str | None, str | None]]:
         for row in self.removed:
             yield from (("removed", key_text(row.key), name, value, None) for name, value in row.values.items())
         for row in self.added:
@@ -231,7 +240,8 @@ def _compare(pair: Pair, request: DiffRequest) -> EntityDiff:
     counts = removed_count, added_count, changed_count
     in_order = {column.name: columns[column.name] for column in pair.columns if columns[column.name]}
     rows = tuple(removed), tuple(added), tuple(changed)
-    return EntityDiff(pair.entity, *counts, in_order, *rows, tuple(column.name for column in pair.key))
+    key, masked = tuple(column.name for column in pair.key), pair.left.masked | pair.right.masked
+    return EntityDiff(pair.entity, *counts, in_order, *rows, key, masked)
 
 
 def differing_columns(found: Difference, columns: Sequence[Column], tolerance: float) -> dict[str, Bools]:

@@ -7,18 +7,22 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from msgspec import UNSET
 from psycopg import sql
 
 from snapseed.capture.request import CaptureRequest
 from snapseed.capture.snapshot import capture_snapshot
+from snapseed.cli.differences import as_markdown
 from snapseed.diff.compare import ChangedRow, DiffReport, DiffRequest, EntityDiff, SchemaDifference, compare
 from snapseed.diff.sides import find_side
 from snapseed.errors import SnapshotError, UsageError
+from snapseed.snapshot.manifest import CaptureRecord
 from tests.conftest import Sandbox, copied, new_database
 from tests.forged import CHUNK_ROWS, described, write_manifest
 from tests.projects.state import generated
@@ -139,6 +143,25 @@ def test_nulls_in_several_pages_are_read(offline: Sandbox) -> None:
         write_manifest(folder, described(folder, rows, types))
     found = different(compared(offline, "one", "two"))
     assert found.changed == (ChangedRow("9000", {"x": (None, "y")}),)
+
+
+def test_what_may_be_published_has_no_values_of_masked_columns(offline: Sandbox) -> None:
+    """Nor has it keys, if a rule masks them: the other side may be the database that the capture came from."""
+    schema = pa.schema([("id", pa.int64()), ("x", pa.string()), ("y", pa.string())])
+    for name, secret, masked in (("one", "made up", ("things.x",)), ("two", "secret", ())):
+        folder = offline.folder / "snapshots" / name
+        folder.mkdir()
+        rows = pa.Table.from_pylist([{"id": 1, "x": secret, "y": name}, {"id": len(name + secret), "x": None}], schema)
+        pq.write_table(rows, folder / "things.parquet", compression="zstd")
+        record = described(folder, rows, {"id": "bigint", "x": "text", "y": "text"})
+        capture = CaptureRecord(schema=None, subset=False, masked=masked, server=18)
+        write_manifest(folder, record, capture=capture, seed=UNSET, scale=UNSET, now=UNSET)
+    found = different(compared(offline, "one", "two"))
+    cells = {(kind, column): (left, right) for kind, _, column, left, right in found.cells()}
+    assert (cells["changed", "x"], cells["changed", "y"]) == (("•••", "•••"), ("one", "two"))
+    assert cells["removed", "x"] == (None, None)
+    assert "secret" not in as_markdown(compared(offline, "two", "one"))
+    assert {key for _, key, *_ in replace(found, masked=frozenset(["id"])).cells()} == {"•••"}
 
 
 @pytest.fixture
