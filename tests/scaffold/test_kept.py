@@ -43,6 +43,10 @@ INSERT INTO numbered SELECT generate_series(1, 12);
 CREATE TABLE empty_one (id integer PRIMARY KEY);
 CREATE TABLE signed (id integer PRIMARY KEY, approved_by text);
 INSERT INTO signed VALUES (1, 'Bo');
+CREATE TABLE settings (id integer PRIMARY KEY, name text, val text);
+INSERT INTO settings VALUES (1, 'broker', 'amqp://app:s3cret@mq/prod');
+CREATE TABLE kv (id integer PRIMARY KEY, name text, val text);
+INSERT INTO kv VALUES (1, 'stripe', 'sk_live_abc123def456'), (2, 'aws', 'AKIAIOSFODNN7EXAMPLE');
 CREATE TABLE audit_log (id integer PRIMARY KEY);
 INSERT INTO audit_log VALUES (1);
 """
@@ -84,7 +88,7 @@ def test_small_means_few_rows_and_nothing_personal(filled: str) -> None:
     assert pools == {"generators/pools/kinds.csv", "generators/pools/numbered.csv"}
     text = "\n".join(made.remarks)
     assert "values taken from the source: all of kinds, all of numbered" in text
-    for table in ("many", "staff", "of_staff", "loose", "signed", "audit_log"):
+    for table in ("many", "staff", "of_staff", "loose", "signed", "audit_log", "settings", "kv"):
         assert f"left out: {table}: it holds" in text
     named = scaffold_project(ScaffoldRequest(filled, ["public.staff", "of_staff", "many"]))
     assert {
