@@ -169,7 +169,7 @@ def compare(left: Side, right: Side, request: DiffRequest = DiffRequest(), liste
     ):
         names = _chosen(mine, yours, request)
         schema: list[SchemaDifference] = []
-        entities = []
+        entities = list[EntityDiff]()
         pairs = {
             name: Pair.of(name, mine[name], yours[name], request.columns, request.keys)
             for name in names
@@ -179,7 +179,7 @@ def compare(left: Side, right: Side, request: DiffRequest = DiffRequest(), liste
         for number, name in enumerate(names, 1):
             if name in pairs:
                 schema += _schema_differences(name, mine[name], yours[name])
-                entities.append(_compare(pairs[name].narrowed(), request))
+                entities += [_compare(pair.narrowed(), request) for pair in [pairs[name]] if pair.columns]
             else:
                 has = ["a table" if name in side else None for side in (mine, yours)]
                 schema.append(SchemaDifference(name, "it", *has))
@@ -254,7 +254,7 @@ def differing_columns(found: Difference, columns: Sequence[Column], tolerance: f
         differs[column.name] = before != after
         if tolerance and not kind.is_array and kind.family in {Family.REAL, Family.DOUBLE} and len(before):
             numbers = [values.cast(pa.float64()).to_numpy(zero_copy_only=False) for values in sides]
-            with np.errstate(invalid="ignore"):
+            with np.errstate(invalid="ignore", over="ignore"):
                 differs[column.name] &= ~(np.abs(numbers[0] - numbers[1]) <= tolerance)
     return differs
 
