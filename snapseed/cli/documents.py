@@ -76,6 +76,7 @@ def failure(error: SnapseedError) -> Document:
 
 
 def _fields(value: object, name: str) -> Iterator[tuple[str, object]]:
+    """The fields of a document, as the contract in `documents.toml` names them."""
     for field in _SHAPES[name].split():
         new, _, path = field.partition("=")
         if new.startswith("*"):

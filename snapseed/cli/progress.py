@@ -98,6 +98,7 @@ class Meter:
         return ", ".join(parts)
 
     def _show(self, label: str, done: float | None, total: float | None, text: str) -> None:
+        """Show a phase, once the run has taken long enough: as a bar, or as a line now and then."""
         now = self._clock()
         if now - self._started < _PATIENCE_SECONDS:
             return
@@ -108,6 +109,7 @@ class Meter:
             note(f"{label}: {text}" if text else label)
 
     def _show_bar(self, label: str, done: float | None, total: float | None, text: str) -> None:
+        """Show a phase as a bar, the first one in a new display."""
         label = printable(label)
         if self._bars is None:
             from rich.console import Console

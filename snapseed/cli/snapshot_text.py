@@ -55,13 +55,8 @@ def generated(report: GenerateReport, *, quiet: bool = False) -> Iterator[str]:
     """What was written: `quiet` leaves only the result."""
     manifest = report.manifest
     result = f"{_headline(manifest)}, in {report.seconds:.1f} s"
-    if quiet:
-        yield from wrapped(result)
-        return
-    yield from _entities(manifest)
-    yield from wrapped(result)
-    yield from wrapped(f"identity {manifest.identity}{_same(report)}")
-    yield f"written to {report.folder}"
+    yield from () if quiet else _entities(manifest)
+    yield from _written(report, result, quiet=quiet)
 
 
 def copied(report: CopyReport) -> Iterator[str]:
@@ -87,22 +82,17 @@ def pruned(report: PruneReport) -> Iterator[str]:
 def captured(report: CaptureReport, *, quiet: bool = False) -> Iterator[str]:
     """What was captured, from where, and that it was proved: `quiet` leaves only the result."""
     result = f"{_headline(report.manifest)}, in {report.seconds:.1f} s, verified against the server"
-    if quiet:
-        yield from wrapped(result)
-        return
-    yield from wrapped(f"source   {report.target} ({report.source})", " " * 9)
-    yield from wrapped(f"server   {report.server}", " " * 9)
-    rows = [
-        [each.entity, each.rows, Bytes(each.bytes), each.seconds, each.fingerprint, each.why] for each in report.tables
-    ]
-    yield from table(["entity", "rows", "size", "time", "fingerprint", "why"], rows)
-    if schema := report.manifest.schema_file:
-        yield f"schema   {schema.path}, {size(schema.bytes)}"
-    notes = [*report.notes, *(_about(report.subset) if report.subset else ())]
-    yield from (line for note in notes for line in wrapped(f"note: {note}"))
-    yield from wrapped(result)
-    yield from wrapped(f"identity {report.manifest.identity}{_same(report)}")
-    yield f"written to {report.folder}"
+    if not quiet:
+        yield from wrapped(f"source   {report.target} ({report.source})", " " * 9)
+        yield from wrapped(f"server   {report.server}", " " * 9)
+        header = ["entity", "rows", "size", "time", "fingerprint", "why"]
+        rows = [[t.entity, t.rows, Bytes(t.bytes), t.seconds, t.fingerprint, t.why] for t in report.tables]
+        yield from table(header, rows)
+        if schema := report.manifest.schema_file:
+            yield f"schema   {schema.path}, {size(schema.bytes)}"
+        notes = [*report.notes, *(_about(report.subset) if report.subset else ())]
+        yield from (line for note in notes for line in wrapped(f"note: {note}"))
+    yield from _written(report, result, quiet=quiet)
 
 
 def masks(report: PreparedMasks) -> Iterator[str]:
@@ -131,8 +121,13 @@ def _about(subset: SubsetReport) -> Iterator[str]:
         yield f"{orphans.rows:,} rows of {orphans.reference} refer to a row that the source does not have either"
 
 
-def _same(report: CaptureReport | GenerateReport) -> str:
-    return " (the same as before)" if report.replaced == report.manifest.identity else ""
+def _written(report: CaptureReport | GenerateReport, result: str, *, quiet: bool) -> Iterator[str]:
+    """The result, and which snapshot is where now: `quiet` leaves only the result."""
+    yield from wrapped(result)
+    if not quiet:
+        same = " (the same as before)" if report.replaced == report.manifest.identity else ""
+        yield from wrapped(f"identity {report.manifest.identity}{same}")
+        yield f"written to {report.folder}"
 
 
 def regenerated(report: CheckReport) -> Iterator[str]:

@@ -167,6 +167,7 @@ def find_project(start: Path | None = None, env_file: Path | None = None) -> Pro
 
 
 def _resolve_environment(project: Project, name: str, overrides: Mapping[str, Any]) -> Environment:
+    """An environment with the values of flags, variables and the file. Settings without their variable are `unset`."""
     resolved = {
         key: _resolve_setting(project, name, key, overrides.get(key)) for key in EnvironmentTable.__struct_fields__
     }
@@ -213,6 +214,7 @@ def _resolve_setting(project: Project, environment: str, key: str, flag: object)
 
 
 def _project(file: Path, tables: dict[str, Any]) -> Project:
+    """The project of a file with these tables. Raises `ConfigurationError` for a setting that is wrong."""
     main_name = "snapseed" if file.name == FILE_NAME else "tool.snapseed"
     table = _project_table(tables.get("snapseed", {}), f"{file} [{main_name}]")
     environments, embeddings = tables.get("environments"), tables.get("embeddings")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from snapseed.config import Environment, Project
-from snapseed.embeddings.source import QUERIES, EmbeddingSource, extension_schema, source_of
+from snapseed.embeddings.source import QUERIES, EmbeddingSource, extension_schema, resolve_source
 from snapseed.postgres import query
 from snapseed.postgres.catalog import read_tables
 from snapseed.postgres.connect import Connection, connected, role_search_path
@@ -63,7 +63,7 @@ def index_embeddings(project: Project, environment: Environment, *, consent: boo
     Existing indexes stay as they are. Blocks writers meanwhile. Without pgvector there is nothing to build. It is
     guarded like a load, and does not need the queue.
     """
-    source, target = source_of(project, environment), resolve_target(project, environment)
+    source, target = resolve_source(project, environment), resolve_target(project, environment)
     with connected(target) as connection:
         identify_allowed(connection, target, environment, consent=consent)
         with waiting(target, connection, "building indexes"), connection.transaction():

@@ -97,14 +97,15 @@ class EmbeddingSource:
         return sql.SQL(query(name, QUERIES).decode()).format(**(names | others))
 
 
-def resolve_source(project: Project, environment: Environment, manifest: Manifest) -> EmbeddingSource:
-    """The source of an environment's embeddings.
+def resolve_source(project: Project, environment: Environment, manifest: Manifest | None = None) -> EmbeddingSource:
+    """The source of an environment's embeddings, by the manifest of its snapshot.
 
     Raises `ConfigurationError` if there is no table [embeddings], or it does not fit the snapshot.
     """
     settings, where = project.embeddings, f"{project.file} [embeddings]"
     if settings is None:
         raise ConfigurationError("the project has no table [embeddings]", where=str(project.file))
+    manifest = manifest or snapshot_of(environment).manifest
     texts = _entity(manifest, settings.entity, f"{where} entity")
     target = _entity(manifest, settings.target, f"{where} target")
     if not isinstance(texts.key, str):
@@ -174,7 +175,7 @@ def embedding_session(
             where=environment.sources.get("embeddings"),
             expected='embeddings = "queue"',
         )
-    source = source_of(project, environment)
+    source = resolve_source(project, environment)
     target, redis_target = resolve_target(project, environment), resolve_redis(project, environment)
     with connected(target) as connection:
         # A worker keeps a temporary table for all its batches.
@@ -196,11 +197,6 @@ def extension_schema(connection: Connection) -> sql.Composable:
                     WHERE e.extname = 'vector'"""
     row = connection.execute(statement).fetchone()
     return sql.Identifier(str(row[0])) if row else sql.NULL
-
-
-def source_of(project: Project, environment: Environment) -> EmbeddingSource:
-    """`resolve_source` for the environment's snapshot."""
-    return resolve_source(project, environment, snapshot_of(environment).manifest)
 
 
 def require_queue(project: Project, environment: Environment, *, consent: bool = False) -> None:

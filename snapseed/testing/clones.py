@@ -145,6 +145,7 @@ def hold_snapshot_template(
     own = environment.changed(name=own_name, database=database, embeddings="snapshot", create_schema=not tables.create)
 
     def make() -> dict[str, str]:
+        """Create the tables, load the snapshot, and leave the database as clones should find it."""
         copy_database(server, source, name, SERVER_DEFAULT)
         if tables.create is not None:
             tables.create(server.url(name))
@@ -192,8 +193,8 @@ class Clones:
         self._batch = MOST_AT_ONCE if template.mark.size < FILES_FROM_BYTES else 1
         self._making = False
         self._closing = False
-        self._thread = threading.Thread(target=self._work, name="snapseed-clones", daemon=True) if ahead else None
-        if self._thread is not None:
+        self._thread = threading.Thread(target=self._work, name="snapseed-clones", daemon=True)
+        if ahead:
             self._thread.start()
 
     @property
@@ -205,8 +206,16 @@ class Clones:
 
     def take(self) -> SnapseedDatabase:
         """A fresh clone. Raises `LoadError` or `ServerError` where the server cannot create one."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready or not (self._making or self._returned))
+            name = self._ready.popleft() if self._ready else None
+            if name is None:
+                self._left -= 1
+            self._changed.notify_all()
         with translated("copying the template", self.server.target.described):
-            name = self._take()
+            if name is None:
+                name = self.server.next_clone()
+                self.template.copy(self.server, name)
             parts = self.server.parameters(name)
             return SnapseedDatabase(
                 name=name,
@@ -220,7 +229,7 @@ class Clones:
     def give_back(self, database: SnapseedDatabase) -> None:
         """End the sessions in a database, and drop it: together with others, in the background if there is one."""
         with self._changed:
-            has_background = self._thread is not None and self._thread.is_alive()
+            has_background = self._thread.is_alive()
             (self._returned if has_background and self._can_renew else self._droppable).append(database.name)
             self._changed.notify_all()
             if has_background or not self._is_full():
@@ -238,22 +247,8 @@ class Clones:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        if self._thread is not None:
+        if self._ahead:
             self._thread.join()
-
-    def _take(self) -> str:
-        with self._changed:
-            self._changed.wait_for(lambda: self._ready or not (self._making or self._returned))
-            if self._ready:
-                self._changed.notify_all()
-                return self._ready.popleft()
-            name = self._next_name()
-        self.template.copy(self.server, name)
-        return name
-
-    def _next_name(self) -> str:
-        self._left -= 1
-        return self.server.next_clone()
 
     def _work(self) -> None:
         """The thread: make, renew and drop clones until it is closed. Its failures only cost speed."""
@@ -276,17 +271,15 @@ class Clones:
                 return False
             returned = self._returned.popleft() if self._returned else None
             self._making = returned is not None or self._wants_more()
-            name = self._next_name() if self._making and not returned else self.server.next_clone()
+            if self._making and returned is None:
+                self._left -= 1
         if not self._making:
             self._drop(server)
             return True
-        is_fresh = True
-        if returned:
-            try:
-                is_fresh = self._is_renewed(server, returned, name)
-            except psycopg.errors.ObjectInUse:
-                is_fresh, name = False, returned
+        if returned is not None:
+            name, is_fresh = self._renewed(server, returned)
         else:
+            name, is_fresh = server.next_clone(), True
             self.template.copy(server, name)
             if self._can_renew and self._outlasting is None:
                 self._outlasting = _outlasting(server, name)
@@ -296,11 +289,9 @@ class Clones:
             self._changed.notify_all()
         return True
 
-    def _is_renewed(self, server: Server, returned: str, name: str) -> bool:
-        """End the sessions in a clone and rename it; whether it is still as it was made, so that a test may have it.
-
-        The old name then leads nowhere. Raises `ObjectInUse` if something cannot be ended: a prepared transaction.
-        """
+    def _renewed(self, server: Server, returned: str) -> tuple[str, bool]:
+        """End the sessions in a clone and rename it. Returns its name, and whether it is still as it was made."""
+        name = server.next_clone()
         # A pool of connections would come back at once.
         server.execute("ALTER DATABASE {} ALLOW_CONNECTIONS false", returned)
         # A session ends some milliseconds after its client has left. The rename would wait for it in steps of 100.
@@ -308,13 +299,17 @@ class Clones:
             if server.end_sessions(returned) == 0:
                 break
             time.sleep(0.001)
-        with server.connection.transaction():
-            server.execute("ALTER DATABASE {} RENAME TO {}", returned, name)
-            server.execute("ALTER DATABASE {} ALLOW_CONNECTIONS true", name)
+        try:
+            with server.connection.transaction():
+                server.execute("ALTER DATABASE {} RENAME TO {}", returned, name)
+                server.execute("ALTER DATABASE {} ALLOW_CONNECTIONS true", name)
+        except psycopg.errors.ObjectInUse:  # by what cannot be ended: a prepared transaction
+            return returned, False
         row = server.connection.execute(query("uncommitted", QUERIES), {"database": name}).fetchone()
-        return row == (True,) and _outlasting(server, name) == self._outlasting
+        return name, row == (True,) and _outlasting(server, name) == self._outlasting
 
     def _drop(self, server: Server) -> None:
+        """Drop the databases that wait for it."""
         names = list(self._droppable)
         drop_together(server, names)
         with self._changed:
@@ -323,13 +318,16 @@ class Clones:
             self._changed.notify_all()
 
     def _is_full(self) -> bool:
+        """Whether enough databases wait to be dropped together."""
         return len(self._droppable) >= self._batch
 
     def _wants_more(self) -> bool:
+        """Whether another clone is to be made ahead."""
         return not self._is_full() and len(self._ready) < self._ahead and self._left > 0
 
 
 def _outlasting(server: Server, name: str) -> object:
+    """What a test can change in a database without a commit in it."""
     with hidden_variables(server.target):
         connection = psycopg.connect(server.conninfo(name))
     # Closed without a commit, which would count.
@@ -338,14 +336,14 @@ def _outlasting(server: Server, name: str) -> object:
 
 
 def _digest(files: Iterable[Path], folder: Path) -> str:
+    """A digest of the files' relative names and contents."""
     digest = hashlib.sha256()
     for path in files:
         try:
             data = path.read_bytes()
         except OSError as exc:
-            raise ConfigurationError(
-                "the schema file cannot be read", where=str(path), observed=exc.strerror or str(exc)
-            ) from exc
+            observed = exc.strerror or str(exc)
+            raise ConfigurationError("the schema file cannot be read", where=str(path), observed=observed) from exc
         name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
         digest.update(f"{name}\0{len(data)}\0".encode() + data)
     return digest.hexdigest()

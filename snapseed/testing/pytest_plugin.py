@@ -121,6 +121,7 @@ def snapseed_schema() -> CreateTables | None:
 
 @pytest.fixture(scope="session")
 def _snapseed_clones(request: pytest.FixtureRequest, snapseed_schema: CreateTables | None) -> Iterator[Clones]:
+    """The clones of a session, from the template of the snapshot and the application's tables."""
     with _as_failure():
         from snapseed.testing.clones import migrations, opened_clones  # noqa: PLC0415 - heavy
 
@@ -168,6 +169,7 @@ def snapseed_connection(snapseed_url: str, _snapseed_clones: Clones) -> Iterator
 
 
 def _handed_out(request: pytest.FixtureRequest, clones: Clones) -> Iterator[SnapseedDatabase]:
+    """A clone for a test. It is kept if the test fails and the setting says so."""
     with _as_failure():
         database = clones.take()
         yield database

@@ -122,6 +122,7 @@ def reset_environment(
 
 
 def _look_at(turn: Turn, manifest: Manifest) -> _Database:
+    """Read everything that decides whether a template fits the database."""
     with turn.database() as (connection, identity):
         tables = list(read_tables(connection, [table_name(entity) for entity in manifest.entities]).values())
         kind = f"database, embeddings by {turn.environment.embeddings}"

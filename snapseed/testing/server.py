@@ -281,6 +281,7 @@ def connected_to(target: Target, database: str) -> AbstractContextManager[Sessio
 
 
 def _require_createdb(connection: Connection, identity: Identity, target: Target) -> None:
+    """Raise `LoadError` unless the role may create databases."""
     row = connection.execute(
         "SELECT format('ALTER ROLE %I CREATEDB', rolname) FROM pg_roles"
         " WHERE rolname = current_user AND NOT (rolcreatedb OR rolsuper)"

@@ -167,6 +167,7 @@ def _states_of(server: Server, database: str) -> dict[str, StateMark]:
 
 
 def _require_state(server: Server, database: str, name: str, project: Project) -> StateMark:
+    """The mark of a saved state. Raises `UsageError` if there is none of this name."""
     states = _states_of(server, database)
     if name not in states:
         # The command line may have taken the misspelled name of an environment for a state's.

@@ -165,10 +165,9 @@ def test_no_transaction_is_open_while_a_model_works(post: Post) -> None:
     assert post.parts() == post.expected()
 
 
-@FORMS
-def test_a_worker_with_a_long_batch_keeps_its_jobs(post: Post, form: str) -> None:
+def test_a_worker_with_a_long_batch_keeps_its_jobs(post: Post) -> None:
     """Nobody takes it for dead."""
-    post.configure(queue=repr(form), embedder="'embedders:Slowest'", claim_after="'2s'")
+    post.configure(embedder="'embedders:Slowest'", claim_after="'2s'")
     load_snapshot(post.sandbox.project, post.environment())
     post.execute("DELETE FROM letters WHERE id > 10")
     assert enqueue_load(post.sandbox.project, post.environment()) == 10
