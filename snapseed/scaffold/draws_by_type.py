@@ -107,8 +107,7 @@ def _integers(wanted: Wanted) -> Iterator[Draw]:
     low, high = map(int, number_range(wanted))
     if wanted.is_unique:
         start = low - 1 if wanted.limits.low is not None else 0
-        # Numbers ascend, so those below zero begin far from it.
-        far = 10 ** (len(str(2 ** _BITS[wanted.kind.family])) - 1)
+        far = 10 ** (len(str(2 ** _BITS[wanted.kind.family])) - 1)  # Those below zero ascend from there
         for shift in (start, start + _FURTHER, -far):
             code = f"rows.number({literal(1 + shift)})" if shift else "rows.number()"
             yield Draw(code, (1 + shift, 2 + shift, min(999 + shift, max(high, 2 + shift))), is_unique=True)

@@ -30,7 +30,6 @@ from snapseed.snapshot.manifest import IDENTIFIER, is_identifier
 
 Refusal = Callable[[CandidateRows], str | None]
 _TITLE_LENGTH = 80
-_MOST_PLANNED = 3_000  # So many tables in all are planned again, to find other parents for some of them
 _OWN = re.compile(r"\{own:([^}]*)\}")
 _ROWS = re.compile(r"\{rows:([^}]*)\}")
 _ENTITY = re.compile(r"\{entity:([^}]*)\}")
@@ -129,7 +128,7 @@ def plan_project(
         oid: f"a name in it is not {IDENTIFIER}" for oid, found in names.items() if not all(map(is_identifier, found))
     }
     excluded = {**odd, **held.by_tools, **held.by_others}
-    tries = iter(range(_MOST_PLANNED // max(1, len(tables))))
+    tries = iter(range(3_000 // max(1, len(tables))))  # Each plans all tables once more
     while True:
         arrangement, entities, impossible = _entities(arrange(by_oid, conditions, excluded, held.kept), answer, refusal)
         # A table is tried again without guesses, then with another parent, and then with none.
@@ -231,6 +230,11 @@ def _entity(proposal: Proposal, columns: Columns, parent: str | None, names: Col
     def named(code: str) -> str:
         return _ENTITY.sub(lambda match: alias_of(match[1], parameters), _ROWS.sub(r"\1", code))
 
+    # What columns take from statistics: their values or range, and how many are NULL.
+    shapes = {name: draw.shape for name, draw in columns.draws.items()}
+    nulls = {
+        name: f"{share_of_nulls(table, name):.1%} NULL" for name in columns.sometimes_null & table.statistics.keys()
+    }
     plan = replace(
         _declared(table, place, values),
         parent=parent,
@@ -240,19 +244,14 @@ def _entity(proposal: Proposal, columns: Columns, parent: str | None, names: Col
         statements=tuple((name, named(code)) for name, code in statements),
         values={name: named(code) for name, code in values.items()},
         notes=columns.notes,
-        learned={name: text for name in values if (text := _learned(table, columns, name))},
+        learned={
+            name: text for name in values if (text := ", ".join(filter(None, (shapes.get(name), nulls.get(name)))))
+        },
         copied=tuple(name for name in values if name in columns.draws and columns.draws[name].copies),
     )
     if NUMBER in plan.names:
         plan = replace(plan, statements=((NUMBER, "rows.number().cast(pl.String)"), *plan.statements))
     return plan
-
-
-def _learned(table: Table, columns: Columns, name: str) -> str:
-    """What a column takes from statistics: its values or their range, and how many are NULL."""
-    shape = columns.draws[name].shape if name in columns.draws else ""
-    is_known = name in table.statistics and name in columns.sometimes_null
-    return ", ".join(filter(None, [shape, f"{share_of_nulls(table, name):.1%} NULL" if is_known else ""]))
 
 
 def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple[list[tuple[str, str]], dict[str, str]]:

@@ -89,10 +89,9 @@ def parents_of(
     for oid, table in tables.items():
         scored = [
             (_score(table, key, tables[key.target]), conditions[oid].is_last(key.columns), -place, key)
-            for place, key in enumerate(key for key in table.foreign_keys if key.target in tables)
-            if len(key.columns) <= table.widest_parent
-            and key.target not in {oid, *lookups}
-            and oid not in ancestors_of(parents, key.target)
+            for place, key in enumerate(table.foreign_keys)
+            if key.target in tables.keys() - {oid, *lookups} and len(key.columns) <= table.widest_parent
+            if oid not in ancestors_of(parents, key.target)
         ]
         if oid not in lookups and scored and max(found[0] for found in scored) > 0:
             parents[oid] = max(scored, key=lambda found: found[:3])[3]

@@ -34,10 +34,7 @@ def arrange(
     excluded: Mapping[int, str],
     kept: Mapping[int, KeptRows],
 ) -> Arrangement:
-    """Place all tables but those `excluded` for a reason, and those that need their rows.
-
-    Those that are `kept` are lookups.
-    """
+    """Place all tables but those `excluded` for a reason, and those that need their rows; the `kept` are lookups."""
     needed: frozenset[int] = frozenset()
     keys: Mapping[int, tuple[str, ...]] = {}
     while True:
@@ -155,7 +152,7 @@ def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
     places = {
         oid: _lookup(draft, oid, needed)
         if oid in draft.lookups
-        else replace(place, level=level(oid) if place.parent is None else 0)
+        else replace(place, level=0 if place.parent else level(oid))
         for oid, place in draft.places.items()
     }
     # A root entity that refers to each row of another at most once has no more rows than that. The same goes for one
@@ -240,12 +237,8 @@ def _own_key(table: Table, possible: Collection[str], dependent: frozenset[str])
     ascending = [name for name, kind in kinds.items() if kind.family in _ASCENDING]
     if not ascending or not all(_kind_in_key(table, name) for name in table.primary_key):
         return ()
-
-    def is_short(name: str) -> tuple[bool, bool]:
-        is_limited = table.column(name).type.startswith("character") and bool(kinds[name].modifiers)
-        return is_limited, kinds[name].family in MOMENTS - {Family.DATE}
-
-    unlike = min(ascending, key=is_short)
+    short = [name for name in ascending if table.column(name).type.startswith("character") and kinds[name].modifiers]
+    unlike = min(ascending, key=lambda name: (name in short, kinds[name].family in MOMENTS - {Family.DATE}))
     return unlike, *(name for name in table.primary_key if name != unlike)
 
 

@@ -121,8 +121,7 @@ class References:
 
     def one_each(self, key: ForeignKey) -> KeySource:
         """Another row for each row: the one of the same number."""
-        is_one = key.target != self.oid and len(key.columns) == 1
-        return self._of_others(key, is_unique=True) if is_one else KeySource()
+        return self._of_others(key, is_unique=True) if key.target != self.oid and len(key.columns) == 1 else KeySource()
 
     def _rows(self, target: int) -> str:
         return f"{{rows:{self.arrangement.places[target].name}}}"

@@ -280,8 +280,7 @@ class _Uniqueness:
             or not (kind.family in _UNIQUE_FIRST or base in {"numeric", *UNIQUE_TYPES})
         ):
             return None
-        is_short = conditions.room[name] < _SHORT
-        return (*_UNIQUE_FIRST, kind.family).index(kind.family) + is_short * len(Family)
+        return (*_UNIQUE_FIRST, kind.family).index(kind.family) + (conditions.room[name] < _SHORT) * len(Family)
 
     def _positioned(self, own: Sequence[str], *, in_key: bool = False) -> _Uniqueness | None:
         """Numbers count the rows of a parent, labels take turns; no parent has more rows than there are of these."""
