@@ -124,8 +124,7 @@ def overlapping(bounds: Sequence[FirstKey], key: Sequence[Column], wanted: Seque
 
 def _bounds(wanted: Sequence[str], key: Sequence[Column]) -> list[tuple[pl.DataFrame | None, pl.DataFrame | None]]:
     """The first and the last key of each range that was asked for, None where it has no bound."""
-    ranges = [text.partition("..") for text in wanted]
-    asked = [(first, last if dots else first) for first, dots, last in ranges]
+    asked = [(first, last if dots else first) for first, dots, last in (text.partition("..") for text in wanted)]
     bounds = [(_bound(first, key) if first else None, _bound(last, key) if last else None) for first, last in asked]
     for text, (begin, end) in zip(wanted, bounds, strict=True):
         if begin is not None and end is not None and not end.filter(_is_beyond(begin, "before")).is_empty():
