@@ -88,7 +88,7 @@ class EntityDiff:
     """How the rows of an entity differ: those that only the left has are removed, those of the right are added.
 
     `columns` counts the changed rows in which a column differs. The limit that was asked for cuts the lists, not the
-    counts. `key` names the columns of the key.
+    counts. `key` names the columns of the key, `masked` those that a capture has masked.
     """
 
     entity: str
@@ -100,6 +100,7 @@ class EntityDiff:
     added: tuple[SampleRow, ...] = ()
     changed: tuple[ChangedRow, ...] = ()
     key: tuple[str, ...] = ()
+    masked: frozenset[str] = frozenset()
 
     @property
     def agrees(self) -> bool:
@@ -118,7 +119,12 @@ class EntityDiff:
         return counted - len(self.removed) - len(self.added) - len(self.changed)
 
     def cells(self) -> Iterator[tuple[str, str, str, str | None, str | None]]:
-        """The kind, key, column and both values of each cell that differs, of the rows in the lists."""
+        """The kind, key, column and both values of each listed cell that differs: `•••` if a capture masked it."""
+        for kind, key, name, *sides in self._cells():
+            left, right = ("•••" if value is not None and name in self.masked else value for value in sides)
+            yield kind, "•••" if self.masked.intersection(self.key) else key, name, left, right
+
+    def _cells(self) -> Iterator[tuple[str, str, str, str | None, str | None]]:
         for row in self.removed:
             yield from (("removed", key_text(row.key), name, value, None) for name, value in row.values.items())
         for row in self.added:
@@ -160,7 +166,7 @@ def compare(left: Side, right: Side, request: DiffRequest = DiffRequest(), liste
     ):
         names = _chosen(mine, yours, request)
         schema: list[SchemaDifference] = []
-        entities = []
+        entities = list[EntityDiff]()
         pairs = {
             name: Pair.of(name, mine[name], yours[name], request.columns, request.keys)
             for name in names
@@ -170,7 +176,7 @@ def compare(left: Side, right: Side, request: DiffRequest = DiffRequest(), liste
         for number, name in enumerate(names, 1):
             if name in pairs:
                 schema += _schema_differences(name, mine[name], yours[name])
-                entities.append(_compare(pairs[name].narrowed(), request))
+                entities += [_compare(pair.narrowed(), request) for pair in [pairs[name]] if pair.columns]
             else:
                 has = ["a table" if name in side else None for side in (mine, yours)]
                 schema.append(SchemaDifference(name, "it", *has))
@@ -228,10 +234,10 @@ def _compare(pair: Pair, request: DiffRequest) -> EntityDiff:
                 changed += [_changed_row(here, pair, differs, int(at)) for at in places[: request.limit - len(changed)]]
     except UnstorableError as exc:
         return _compare(pair.with_texts(exc), request)
-    counts = removed_count, added_count, changed_count
     in_order = {column.name: columns[column.name] for column in pair.columns if columns[column.name]}
     rows = tuple(removed), tuple(added), tuple(changed)
-    return EntityDiff(pair.entity, *counts, in_order, *rows, tuple(column.name for column in pair.key))
+    key, masked = tuple(column.name for column in pair.key), pair.left.masked | pair.right.masked
+    return EntityDiff(pair.entity, removed_count, added_count, changed_count, in_order, *rows, key, masked)
 
 
 def differing_columns(found: Difference, columns: Sequence[Column], tolerance: float) -> dict[str, Bools]:
@@ -244,24 +250,20 @@ def differing_columns(found: Difference, columns: Sequence[Column], tolerance: f
         differs[column.name] = before != after
         if tolerance and not kind.is_array and kind.family in {Family.REAL, Family.DOUBLE} and len(before):
             numbers = [values.cast(pa.float64()).to_numpy(zero_copy_only=False) for values in sides]
-            with np.errstate(invalid="ignore"):
+            with np.errstate(invalid="ignore", over="ignore"):
                 differs[column.name] &= ~(np.abs(numbers[0] - numbers[1]) <= tolerance)
     return differs
 
 
 def _samples(rows: pa.Table, pair: Pair, most: int) -> list[SampleRow]:
     found = [_values(rows, pair, at) for at in range(min(most, rows.num_rows))]
-    return [SampleRow(_key(values, pair), values) for values in found]
+    return [SampleRow(text_key([values[column.name] for column in pair.key]), values) for values in found]
 
 
 def _changed_row(found: Difference, pair: Pair, differs: Mapping[str, Bools], at: int) -> ChangedRow:
     before, after = (_values(rows, pair, at) for rows in (found.before, found.after))
     columns = {name: (before[name], after[name]) for name, where in differs.items() if where[at]}
-    return ChangedRow(_key(after, pair), columns)
-
-
-def _key(values: _Values, pair: Pair) -> TextKey:
-    return text_key([values[column.name] for column in pair.key])
+    return ChangedRow(text_key([after[column.name] for column in pair.key]), columns)
 
 
 def _values(rows: pa.Table, pair: Pair, at: int) -> _Values:

@@ -124,8 +124,7 @@ def _in_bucket(project: Project, text: str) -> Snapshot:
     address, _, options = text.partition("?")
     place, _, name = address.rstrip("/").rpartition("/")
     written = [project.stored, *(each.snapshots or "" for each in project.environments.values())]
-    scheme = place.partition("://")[0]
-    like = next((each for each in written if each.startswith(f"{scheme}://") and "?" in each), "")
+    like = next((each for each in written if each.startswith(f"{place.partition('/')[0]}//") and "?" in each), "")
     options = options or interpolate(like, where=text)[0].partition("?")[2]
     return open_snapshot(read_store(f"{place}?{options}", project.folder, where=text), name)
 

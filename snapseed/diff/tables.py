@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +35,7 @@ from snapseed.snapshot.parquet import Part
 from snapseed.snapshot.store import Snapshot
 from snapseed.snapshot.types import INTEGERS, ColumnType, Family, parse_type
 
+_Stream: TypeAlias = "Generator[HashedRows]"
 # Rows of a range of keys, about, where no snapshot says where its ranges begin.
 _RANGE_ROWS = 8_192
 
@@ -64,9 +66,6 @@ class HashedRows:
         return HashedRows(pa.concat_tables([self.table, more.table]), np.concatenate([self.hashes, more.hashes]))
 
 
-_Stream = Generator[HashedRows]
-
-
 @dataclass(frozen=True)
 class SnapshotTable:
     """An entity of a snapshot. Some of its chunks may be `skipped`, because they are on the other side too."""
@@ -84,6 +83,11 @@ class SnapshotTable:
     def key(self) -> tuple[Column, ...]:
         """The columns of its key; none for rows without a key."""
         return self.record.key_columns
+
+    @property
+    def masked(self) -> frozenset[str]:
+        """The columns whose values were replaced when the rows were captured."""
+        return self.snapshot.manifest.masked_in(self.record)
 
     def total(self, ranges: Sequence[KeyRange]) -> Fingerprint:
         """The fingerprint of the rows of ranges whose bounds are first keys of chunks, as the manifest has it."""
@@ -162,6 +166,7 @@ class DatabaseTable:
     name: TableName
     columns: Mapping[str, Column]
     key: tuple[Column, ...]
+    masked = frozenset[str]()
 
     def total(self, ranges: Sequence[KeyRange]) -> Fingerprint:
         """The fingerprint of the rows of ranges, computed by the server."""

@@ -74,10 +74,10 @@ class Draws(NumberDraws):
         referred to more often. With `latest`, a share such as 0.2 (in hundredths), only the latest ones are drawn, and
         at least those that are new since the last root row, so that all get about as many references. With `distinct`,
         siblings get different keys, in ascending order, as tables that join two others need; `among` in the fan-out
-        limits the number of siblings to the rows that exist. With `unique`, rows of a root entity get the key of the
-        row of their own number, so that no key comes twice. The keys are those that `rows.key()` makes. Raises
-        `ValueError` if `entity` is not a root entity or has a key of several columns, for a share that is not between 0
-        and 1, and if there are too few rows for distinct or unique keys.
+        limits the number of siblings to the rows that exist. With `unique`, no key comes twice: root rows get the key
+        of the row of their own number, and so do their children where each has one at most. The keys are those that
+        `rows.key()` makes. Raises `ValueError` if `entity` is not a root entity or has a key of several columns, for a
+        share that is not between 0 and 1, and if there are too few rows for distinct or unique keys.
 
         >>> rows.reference("invited_by", things).to_list()
         [None, 1, 1, 2]
@@ -95,8 +95,8 @@ class Draws(NumberDraws):
             share = everything * round(100 * latest) // 100
             sizes = np.minimum(np.maximum.reduce([share, added, together]), everything)
         if unique:
-            if self.entity.parent is not None or np.any(self.roots >= sizes.astype(np.uint64)):
-                raise ValueError(f"{entity.name} has too few rows for unique keys, or {self.entity.name} has a parent")
+            if self.entity.stride > 1 or np.any(self.roots >= sizes.astype(np.uint64)):
+                raise ValueError(f"{entity.name} has too few rows for unique keys, one for each of {self.entity.name}")
             chosen = self.roots
         elif distinct:
             if exponent != 0:

@@ -17,7 +17,6 @@ from typing import Literal
 
 import jinja2
 import msgspec
-from msgspec import UNSET
 
 from snapseed.config import Environment, Project
 from snapseed.diff.compare import DiffReport
@@ -31,7 +30,7 @@ from snapseed.report import graph
 from snapseed.report.embedding_map import embedding_map
 from snapseed.report.profile import profile
 from snapseed.servers.targets import resolve_target
-from snapseed.snapshot.manifest import EntityRecord, Manifest
+from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import Snapshot, snapshot_of
 from snapseed.units import size
 from snapseed.verify.status import EnvironmentStatus, status_of
@@ -100,7 +99,12 @@ def make_page(
         done += rows
         listener(Advanced("rows", done, manifest.rows))
 
-    hidden = {entity.name: _hidden(manifest, entity, samples=request.samples) for entity in manifest.entities}
+    hidden = {
+        entity.name: manifest.masked_in(entity)
+        if request.samples
+        else frozenset(column.name for column in entity.columns)
+        for entity in manifest.entities
+    }
     profiles = {entity.name: profile(snapshot, entity, hidden[entity.name], advance) for entity in manifest.entities}
     different = tuple(name for name, each in profiles.items() if not each.as_written)
     status = status_of(project, environment)
@@ -156,14 +160,6 @@ def _references(
     with suppress(ConfigurationError):
         schema = find_schema(project, snapshot)
     return graph.references(entities, schema.text if schema else "", keys)
-
-
-def _hidden(manifest: Manifest, entity: EntityRecord, *, samples: bool) -> frozenset[str]:
-    """The columns of an entity whose values are not shown."""
-    masked = set[str]() if manifest.capture is UNSET else {*manifest.capture.masked}
-    tables = (entity.name, entity.table, f"{entity.schema}.{entity.table}")
-    names = (column.name for column in entity.columns)
-    return frozenset(name for name in names if not samples or masked & {f"{table}.{name}" for table in tables})
 
 
 def _rendered(context: Mapping[str, object], most_bytes: int) -> str:

@@ -174,7 +174,7 @@ def conditions_of(table: Table, now: datetime = NOW) -> Conditions:
     # A reference is not in order with anything that is drawn.
     foreign = table.foreign_columns
     orders = tuple(
-        order for order in map(_order, rules) if order and (order.before in foreign) == (order.after in foreign)
+        order for order in map(order_of, rules) if order and (order.before in foreign) == (order.after in foreign)
     )
     defaults = {name: constant_of(default, now) for name, default in table.defaults.items()}
     listed = {column.name: _listed(column, limits[column.name]) for column in table.columns}
@@ -201,7 +201,8 @@ def _room(column: ColumnFacts, limits: Limits) -> float:
         return len(listed)
     (low, high), digits = limits.ends, _DIGITS.fullmatch(column.type)
     if column.type in _WHOLE:
-        return min(high, float(2 ** _WHOLE[column.type] - 1)) - (low if limits.low else 1) + 1
+        most = float(2 ** _WHOLE[column.type] - 1)
+        return min(high, most) - max(low, 1 if high > 0 and not limits.low else -most) + 1
     lengths = [int(digits[1])] if digits else []
     lengths += [limits.max_length] if limits.max_length is not None else []
     lengths += [int(found[1]) for found in map(_REPEATED.fullmatch, limits.patterns) if found]
@@ -228,7 +229,7 @@ def _rules(check: Check, now: datetime = NOW) -> list[Rule]:
     return rules
 
 
-def _order(rule: Rule) -> Order | None:
+def order_of(rule: Rule) -> Order | None:
     """The order that a rule asks for, also in the forms `x IS NULL OR …`, `x < y + 30` and `x - y <= '30 days'`."""
     match alternatives(rule.tree) if rule.tree else ():
         case [exp.LT() | exp.LTE() | exp.GT() | exp.GTE() | exp.NEQ() as part]:

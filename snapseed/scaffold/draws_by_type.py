@@ -106,10 +106,12 @@ def _end(bound: Bound | None, step: Decimal) -> Decimal:
 def _integers(wanted: Wanted) -> Iterator[Draw]:
     low, high = map(int, number_range(wanted))
     if wanted.is_unique:
-        start = max(low - 1, 0) if wanted.limits.low is not None else 0
-        for shift in (start, start + _FURTHER):
-            code = f"rows.number() + {literal(shift)}" if shift else "rows.number()"
-            yield Draw(code, (1 + shift, 2 + shift, 999 + shift), is_unique=True)
+        start = low - 1 if wanted.limits.low is not None else 0
+        # Numbers ascend, so those below zero begin far from it.
+        far = 10 ** (len(str(2 ** _BITS[wanted.kind.family])) - 1)
+        for shift in (start, start + _FURTHER, -far):
+            code = f"rows.number({literal(1 + shift)})" if shift else "rows.number()"
+            yield Draw(code, (1 + shift, 2 + shift, min(999 + shift, max(high, 2 + shift))), is_unique=True)
         return
     if wanted.limits.allowed is not None:
         yield choice(wanted, tuple(int(value) for value in wanted.limits.allowed if isinstance(value, Decimal)))

@@ -91,9 +91,10 @@ def read_held_rows(
             observed="; ".join(f"{table}: {reasons[table.oid]}" for table in lost),
             next_step=f"leave out --keep-rows {lost[0]}, or do what its reason says",
         )
+    amounts = {oid: str(count) if count <= _MOST_SMALL else f"over {_MOST_SMALL}" for oid, count in counts.items()}
     left_out = {
-        oid: "; ".join(filter(None, [f"it holds {_amount(count)}", reasons.get(oid)]))
-        for oid, count in counts.items()
+        oid: "; ".join(filter(None, [f"it holds {amount} row{'s' * (amount != '1')}", reasons.get(oid)]))
+        for oid, amount in amounts.items()
         if oid not in {*kept, *tools, *included}
     }
     exposed = tuple(f"{table}.{name}" for table in asked for name in personal.get(table.oid, ()))
@@ -122,10 +123,6 @@ def _dangling(tables: Sequence[Table], kept: Mapping[int, KeptRows]) -> dict[int
         for other in tables
         if key.target == other.oid not in kept and kept[table.oid].refers(key.columns)
     }
-
-
-def _amount(count: int) -> str:
-    return f"over {_MOST_SMALL} rows" if count > _MOST_SMALL else f"{count} row{'s' * (count > 1)}"
 
 
 def _count(connection: Connection, table: Table, most: int) -> int:

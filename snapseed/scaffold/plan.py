@@ -18,7 +18,7 @@ from snapseed.scaffold.arrange.sizes import MOST_PER_PARENT, children_per_parent
 from snapseed.scaffold.conditions import conditions_of
 from snapseed.scaffold.decide import Answer, Columns, decide, rehearsed
 from snapseed.scaffold.decide.columns import Proposal, propose, share_of_nulls
-from snapseed.scaffold.decide.sources import ImpossibleError, most_per_parent, sources_of
+from snapseed.scaffold.decide.sources import ImpossibleError, MisplacedError, most_per_parent, sources_of
 from snapseed.scaffold.decide.trial import CandidateRows
 from snapseed.scaffold.draws import DRAWN, NUMBER, quoted
 from snapseed.scaffold.draws_by_statistics import coupled, joint_draws, weights_of
@@ -30,6 +30,7 @@ from snapseed.snapshot.manifest import IDENTIFIER, is_identifier
 
 Refusal = Callable[[CandidateRows], str | None]
 _TITLE_LENGTH = 80
+_MOST_PLANNED = 3_000  # So many tables in all are planned again, to find other parents for some of them
 _OWN = re.compile(r"\{own:([^}]*)\}")
 _ROWS = re.compile(r"\{rows:([^}]*)\}")
 _ENTITY = re.compile(r"\{entity:([^}]*)\}")
@@ -128,27 +129,41 @@ def plan_project(
         oid: f"a name in it is not {IDENTIFIER}" for oid, found in names.items() if not all(map(is_identifier, found))
     }
     excluded = {**odd, **held.by_tools, **held.by_others}
-    single: Mapping[int, str] = {}
+    tries = iter(range(_MOST_PLANNED // max(1, len(tables))))
     while True:
-        arrangement = arrange(by_oid, conditions, excluded, single, held.kept)
-        entities, impossible = _entities(arrangement, answer, refusal)
-        if not impossible:
-            left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
-            return ProjectPlan(tuple(_without_circles(entities)), left_out, now, largest_root(arrangement))
-        # A table is tried again without guesses, then, if its key has several columns, with one of them.
+        arrangement, entities, impossible = _entities(arrange(by_oid, conditions, excluded, held.kept), answer, refusal)
+        # A table is tried again without guesses, then with another parent, and then with none.
         guessed = {oid for oid in impossible if any(key.guess for key in by_oid[oid].foreign_keys)}
         by_oid |= {oid: by_oid[oid].declared for oid in guessed}
-        final = {oid: why for oid, why in impossible.items() if oid not in guessed}
-        joint = {oid: why for oid, why in final.items() if len(arrangement.places[oid].key) > 1}
-        single = {**single, **joint}
-        excluded |= {oid: single.get(oid, why) for oid, why in final.items() if oid not in joint}
+        lost = {*impossible, *arrangement.left_out}
+        others = (
+            replace(table, widest_parent=width)
+            for oid, table in by_oid.items()
+            if not guessed and table.foreign_keys and oid in lost - excluded.keys()
+            if oid in impossible or lost.isdisjoint(key.target for key in table.foreign_keys)
+            if oid not in impossible or isinstance(impossible[oid], MisplacedError)
+            for width in range(min(2, table.widest_parent))[::-1]
+        )
+        for table, _ in zip(others, tries, strict=False):
+            tried = {**by_oid, table.oid: table}
+            other, _, still = _entities(arrange(tried, conditions, excluded, held.kept), answer, refusal)
+            if lost > {*still, *other.left_out}:
+                by_oid = tried
+                break
+        else:
+            excluded |= {oid: str(why) for oid, why in impossible.items() if oid not in guessed}
+            if not impossible:
+                left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
+                return ProjectPlan(tuple(_without_circles(entities)), left_out, now, largest_root(arrangement))
 
 
-def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tuple[list[EntityPlan], dict[int, str]]:
+def _entities(
+    arrangement: Arrangement, answer: Answer, refusal: Refusal
+) -> tuple[Arrangement, list[EntityPlan], Mapping[int, ImpossibleError]]:
     """For all tables, parents before children; and why some can have no rows. What needs them waits."""
     names = {place.name for place in arrangement.places.values()}
     largest = largest_root(arrangement)
-    impossible: dict[int, str] = {}
+    impossible: dict[int, ImpossibleError] = {}
     waiting: set[int] = set()
     since: dict[int | None, str | None] = {None: None}
     strides: dict[int | None, int] = {None: 1}
@@ -175,25 +190,23 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
             less = columns.sometimes_null - {name for name, draw in joint.items() if None in draw.examples}
             columns = replace(columns, draws={**columns.draws, **joint}, sometimes_null=less)
             if unknown := columns.null.keys() & {*place.key}:
-                raise ImpossibleError(oid, f"snapseed found no values for its key ({', '.join(unknown)})")  # noqa: TRY301
+                raise ImpossibleError(f"snapseed found no values for its key ({', '.join(unknown)})")  # noqa: TRY301
         except ImpossibleError as exc:
-            impossible[oid] = exc.reason
+            impossible[oid] = exc
             waiting |= related - {oid}
             continue
         since[oid], strides[oid] = proposal.since, strides[parent] * (most or 1)
         entity = _entity(proposal, columns, None if parent is None else entities[parent].name, names)
         among = entity.among and alias_of(entity.among, entity.parameters)
-        entities[oid] = replace(
-            entity,
-            per_parent=None if most is None else fan_out_of([min(count, most) for count in counts or [most]], among),
-            rows=rows_of(arrangement, oid, largest),
-        )
+        per_parent = None if most is None else fan_out_of([min(count, most) for count in counts or [most]], among)
+        entities[oid] = replace(entity, per_parent=per_parent, rows=rows_of(arrangement, oid, largest))
     columns_of = {entity.name: entity.columns for entity in entities.values()}
     for oid, entity in entities.items():
         for other, column in sorted(entity.used):
             if other in columns_of and column not in columns_of[other]:
-                impossible[oid] = f"it needs the column {column} of {other}, which snapseed cannot generate"
-    return list(entities.values()), impossible
+                why = f"it needs the column {column} of {other}, which snapseed cannot generate"
+                impossible[oid] = MisplacedError(why)
+    return arrangement, list(entities.values()), impossible
 
 
 def _declared(table: Table, place: Place, columns: Iterable[str]) -> EntityPlan:

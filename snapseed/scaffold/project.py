@@ -10,6 +10,7 @@ from functools import partial
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from snapseed.capture.mask.personal import values_in_schema
 from snapseed.config import Project
 from snapseed.config.settings import interpolate, variable_with
 from snapseed.errors import UsageError
@@ -62,6 +63,7 @@ class _Found:
     plan: ProjectPlan
     described: str
     origin: Origin
+    exposed: Sequence[str]
 
 
 def scaffold_project(request: ScaffoldRequest) -> Scaffold:
@@ -91,10 +93,10 @@ def _read(request: ScaffoldRequest, entities: Sequence[Entity]) -> _Found:
         known = [found.until for table in tables for found in table.statistics.values() if found.until is not None]
         now = request.update.now if request.update else max(known, default=NOW)
         plan = plan_project(tables, partial(answer, connection), held, partial(refusal, trying), now)
-        identity = identify(connection)
+        identity, exposed = identify(connection), values_in_schema(connection)
     is_here = identity.address is None or ipaddress.ip_address(identity.address).is_loopback
     origin = origin_of(request.url, url, None if is_here else identity.host or identity.address)
-    return _Found(tables, held, plan, target.described, origin)
+    return _Found(tables, held, plan, target.described, origin, exposed)
 
 
 def _new(request: ScaffoldRequest, found: _Found) -> Scaffold:
@@ -118,6 +120,8 @@ def _new(request: ScaffoldRequest, found: _Found) -> Scaffold:
     if held.personal:
         remarks.append(f"the pools hold what looks personal: {', '.join(held.personal)}; check before you commit")
     remarks += _about_replaced(request, found)
+    if found.exposed:
+        remarks.append(f"these values in the schema look personal, and may be drawn: {', '.join(found.exposed)}")
     if copied:
         remarks.append(f"values taken from the source: {', '.join(copied)}; read them before you commit")
     if origin.lacks_password:

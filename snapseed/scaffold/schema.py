@@ -74,12 +74,13 @@ class Exclusion:
 
 @dataclass(frozen=True)
 class Table:
-    """One table. `unique` holds the columns of each unique index, the primary key first.
+    """One table. `unique` holds the columns of each unique index about all rows, the primary key first.
 
     `is_visible`: the search path finds it without its schema. `defaults` are those of ordinary columns. `partitions`
     are the conditions on the rows of its partitions, None where it is not partitioned. `rows` is PostgreSQL's estimate
     and `statistics` what it knows about columns: None and empty without ANALYZE, or if they are not to be used.
-    `unique_where` are the conditions of unique indexes that are not about all rows, by their columns.
+    `unique_where` are the conditions of other unique indexes, by their columns. Foreign keys of more columns than
+    `widest_parent` do not lead to a parent.
     """
 
     oid: int
@@ -100,6 +101,7 @@ class Table:
     rows: int | None = None
     statistics: Mapping[str, ColumnStatistics] = field(default_factory=dict)
     comment: str = ""
+    widest_parent: int = 32
 
     def __str__(self) -> str:
         return self.name if self.is_visible else f"{self.schema}.{self.name}"
@@ -160,7 +162,7 @@ def _table(row: dict[str, Any], facts: TableFacts, **details: list[dict[str, Any
         **row,
         columns=facts.columns,
         primary_key=next((index["columns"] for index in details["unique"] if index["is_primary"]), ()),
-        unique=tuple(index["columns"] for index in details["unique"] if index["columns"]),
+        unique=tuple(index["columns"] for index in details["unique"] if index["columns"] and not index["only_where"]),
         unique_where={index["columns"]: index["only_where"] for index in details["unique"] if index["only_where"]},
         foreign_keys=tuple(
             ForeignKey(**key, is_required=required >= set(key["columns"])) for key in details["foreign_keys"]

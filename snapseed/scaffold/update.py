@@ -42,13 +42,18 @@ def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Ta
         if str(table) in plan.left_out and table not in own.values() and not kept_by(table.schema, table.name)
     ]
     gone: list[str] = []
+    paths = [(entity.name, Path(entity.function.__code__.co_filename)) for entity in entities]
+    # A decorator of another package hides the module.
+    places = {name: path.relative_to(folder).as_posix() for name, path in paths if path.is_relative_to(folder)}
+    modules = {place: (folder / place).read_text(encoding="utf-8") for place in places.values()}
     for entity in entities:
-        path, table = Path(entity.function.__code__.co_filename), own.get(entity.name)
-        # A decorator of another package hides the module.
-        place = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else ""
-        text, told = path.read_text(encoding="utf-8") if place else "", f"{folder.name}/{place or entity.name}"
+        place, table = places.get(entity.name, ""), own.get(entity.name)
+        text, told = modules.get(place, ""), f"{folder.name}/{place or entity.name}"
         if table is None:
-            gone.append(f"gone from the database, to delete by hand: {told}")
+            line = f"from .{place.removesuffix('.py')} import "
+            users = [f"{folder.name}/{other}" for other, found in modules.items() if line in found]
+            also = f", once these no longer import it: {', '.join(users)}" * bool(users)
+            gone.append(f"gone from the database, to delete by hand: {told}{also}")
             continue
         columns = {column.name: column for column in table.columns}
         if lost := [name for name in entity.columns if name not in columns]:
@@ -81,7 +86,8 @@ def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Ta
         lists = re.findall(r"^(\w+) (= \[\n(?: .*\n)+\]\n)", texts["words.py"], re.MULTILINE)
         if missing := [f"{name} {listed}" for name, listed in lists if name not in _names([old])]:
             files["words.py"] = old + "".join(missing) if old else texts["words.py"]
-    then = [*["git diff           # read what was added"] * bool(files), "snapseed generate", "snapseed load"]
+    # Without -N, git shows nothing of new files.
+    then = [*["git add -N . && git diff   # read what was added"] * bool(files), "snapseed generate", "snapseed load"]
     return Scaffold(
         heading="" if files or gone or remarks else "nothing to do: the project has what the database has",
         files=files,
@@ -123,19 +129,15 @@ def _changed_types(entity: Entity, table: Table) -> list[str]:
 def _labels(text: str, place: str, columns: Iterable[ColumnFacts]) -> tuple[list[str], list[str]]:
     """What to say about labels that code draws and an enum has no longer, and about those that it does not draw."""
     gone, missing = [], []
-    for column in columns:
-        drawn = _drawn(text, column.name) if column.kind == "e" else set()
+    for column in (column for column in columns if column.kind == "e"):
+        # Texts in a list or a mapping that comes after the column's name.
+        lists = re.findall(rf"{re.escape(quoted(column.name))}[,:]\s*[\[{{]([^\]}}]*)", text)
+        drawn = {found for options in lists for found in re.findall(r'"([^"]*)"', options)}
         if lost := sorted(drawn - {*column.labels}):
             gone.append(f"gone from {column.type}, to replace by hand in {place}: {', '.join(lost)}")
         if new := [label for label in column.labels if drawn and label not in drawn]:
             missing.append(f"labels that {place} does not draw for {column.name}: {', '.join(new)}")
     return gone, missing
-
-
-def _drawn(text: str, name: str) -> set[str]:
-    """The texts that code draws for a column: in a list or a mapping that comes after the column's name."""
-    lists = re.findall(rf"{re.escape(quoted(name))}[,:]\s*[\[{{]([^\]}}]*)", text)
-    return {found for options in lists for found in re.findall(r'"([^"]*)"', options)}
 
 
 def _with_columns(text: str, plan: EntityPlan, names: Sequence[str]) -> str | None:

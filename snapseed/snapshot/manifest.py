@@ -270,6 +270,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """The record of the entity `name`; None if the snapshot does not have it."""
         return next((entity for entity in self.entities if entity.name == name), None)
 
+    def masked_in(self, entity: EntityRecord) -> frozenset[str]:
+        """The columns of an entity whose values a rule of a capture replaced."""
+        masked = () if self.capture is UNSET else self.capture.masked
+        tables = (entity.name, entity.table, f"{entity.schema}.{entity.table}")
+        names = (column.name for column in entity.columns)
+        return frozenset(name for name in names if not {f"{table}.{name}" for table in tables}.isdisjoint(masked))
+
     def chosen(self, only: Sequence[str]) -> list[EntityRecord]:
         """The records of the entities in `only`, in the manifest's order; all if it is empty.
 

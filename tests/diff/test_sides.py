@@ -7,18 +7,23 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from msgspec import UNSET
 from psycopg import sql
 
 from snapseed.capture.request import CaptureRequest
 from snapseed.capture.snapshot import capture_snapshot
+from snapseed.cli.differences import as_markdown
 from snapseed.diff.compare import ChangedRow, DiffReport, DiffRequest, EntityDiff, SchemaDifference, compare
 from snapseed.diff.sides import find_side
 from snapseed.errors import SnapshotError, UsageError
+from snapseed.snapshot.manifest import CaptureRecord, Column
 from tests.conftest import Sandbox, copied, new_database
 from tests.forged import CHUNK_ROWS, described, write_manifest
 from tests.projects.state import generated
@@ -139,6 +144,38 @@ def test_nulls_in_several_pages_are_read(offline: Sandbox) -> None:
         write_manifest(folder, described(folder, rows, types))
     found = different(compared(offline, "one", "two"))
     assert found.changed == (ChangedRow("9000", {"x": (None, "y")}),)
+
+
+def test_without_a_common_column_the_schema_differs(offline: Sandbox) -> None:
+    """There are no rows to compare then."""
+    for name, columns in (("one", ["id"]), ("two", ["key"])):
+        folder = offline.folder / "snapshots" / name
+        folder.mkdir()
+        pq.write_table(pa.table({columns[0]: pa.array([1, 2])}), folder / "things.parquet", compression="zstd")
+        record = described(folder, pa.table({"id": pa.array([1, 2])}), {"id": "bigint"})
+        write_manifest(folder, msgspec.structs.replace(record, columns=(Column(columns[0], "bigint"),), key=columns[0]))
+    report = compared(offline, "one", "two")
+    assert {each.what for each in report.schema} == {"column id", "column key", "the key"}
+    assert (report.entities, report.agrees) == ((), False)
+
+
+def test_what_may_be_published_has_no_values_of_masked_columns(offline: Sandbox) -> None:
+    """Nor has it keys, if a rule masks them: the other side may be the database that the capture came from."""
+    schema = pa.schema([("id", pa.int64()), ("x", pa.string()), ("y", pa.string())])
+    for name, secret, masked in (("one", "made up", ("things.x",)), ("two", "secret", ())):
+        folder = offline.folder / "snapshots" / name
+        folder.mkdir()
+        rows = pa.Table.from_pylist([{"id": 1, "x": secret, "y": name}, {"id": len(name + secret), "x": None}], schema)
+        pq.write_table(rows, folder / "things.parquet", compression="zstd")
+        record = described(folder, rows, {"id": "bigint", "x": "text", "y": "text"})
+        capture = CaptureRecord(schema=None, subset=False, masked=masked, server=18)
+        write_manifest(folder, record, capture=capture, seed=UNSET, scale=UNSET, now=UNSET)
+    found = different(compared(offline, "one", "two"))
+    cells = {(kind, column): (left, right) for kind, _, column, left, right in found.cells()}
+    assert (cells["changed", "x"], cells["changed", "y"]) == (("•••", "•••"), ("one", "two"))
+    assert cells["removed", "x"] == (None, None)
+    assert "secret" not in as_markdown(compared(offline, "two", "one"))
+    assert {key for _, key, *_ in replace(found, masked=frozenset(["id"])).cells()} == {"•••"}
 
 
 @pytest.fixture

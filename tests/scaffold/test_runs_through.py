@@ -261,6 +261,70 @@ CASES = {
         "CHECK (id > 0 AND id < 5))",
         "SELECT count(*) = 9, (SELECT count(*) = 4 FROM u) FROM t",
     ),
+    "keys that do not count from one": Case(
+        """CREATE TABLE t (id int PRIMARY KEY CHECK (id < 0)); CREATE TABLE u (id bigint PRIMARY KEY
+        CHECK (id > 9000000000), v int UNIQUE CHECK (v BETWEEN -9000 AND -1)); CREATE TABLE on_both (id serial
+        PRIMARY KEY, t int NOT NULL REFERENCES t); CREATE TABLE w (id smallint PRIMARY KEY
+        CHECK (id BETWEEN -500 AND -1))""",
+        "SELECT count(*) = 40, (SELECT count(v) = 40 FROM u), (SELECT count(*) > 40 FROM on_both), (SELECT count(*) > 1"
+        " FROM w) FROM t",
+    ),
+    "keys that may be NULL": Case(
+        """CREATE TABLE t (a boolean, c boolean UNIQUE); CREATE TABLE u (a text, n int UNIQUE);
+        CREATE TABLE v (id serial PRIMARY KEY, c boolean UNIQUE)""",
+        "SELECT count(c) = 2, (SELECT count(n) = 40 FROM u), (SELECT count(*) = 40 FROM v) FROM t",
+    ),
+    "unique among some rows by a reference to few": Case(
+        """CREATE TABLE t (code char(2) PRIMARY KEY); CREATE TABLE u (id serial PRIMARY KEY,
+        t char(2) NOT NULL REFERENCES t, active boolean NOT NULL); CREATE UNIQUE INDEX ON u (t) WHERE active""",
+        "SELECT count(*) = 40, NOT bool_or(active), count(DISTINCT t) > 5 FROM u",
+    ),
+    "rows that grow though others refer to them by several columns": Case(
+        """CREATE TABLE device (person text, device text, UNIQUE (person, device));
+        CREATE TABLE event (id text PRIMARY KEY); CREATE TABLE sent (event text NOT NULL UNIQUE REFERENCES event
+        ON DELETE CASCADE, person text NOT NULL, device text NOT NULL,
+        FOREIGN KEY (person, device) REFERENCES device (person, device) ON DELETE CASCADE);
+        CREATE TABLE tenant (id text PRIMARY KEY); CREATE TABLE member (tenant text NOT NULL REFERENCES tenant,
+        id text PRIMARY KEY, UNIQUE (tenant, id)); CREATE TABLE team (id text PRIMARY KEY);
+        CREATE TABLE member_team (tenant text NOT NULL REFERENCES tenant, team text NOT NULL REFERENCES team,
+        member text NOT NULL REFERENCES member, FOREIGN KEY (tenant, member) REFERENCES member (tenant, id),
+        PRIMARY KEY (tenant, team, member)); CREATE TABLE post (id serial PRIMARY KEY,
+        member text REFERENCES member)""",
+        """SELECT count(*) = 40, (SELECT count(*) > 10 FROM sent), (SELECT count(*) = 40 FROM member),
+        (SELECT count(*) > 40 FROM member_team), (SELECT count(member) > 0 FROM post) FROM device""",
+    ),
+    "one row for each of two, of which one has the other": Case(
+        """CREATE TABLE crate (id serial PRIMARY KEY); CREATE TABLE version (id serial PRIMARY KEY, crate int NOT NULL
+        REFERENCES crate); CREATE TABLE best_version (crate int PRIMARY KEY REFERENCES crate,
+        version int NOT NULL UNIQUE REFERENCES version);
+        CREATE TABLE use (id serial PRIMARY KEY, version int REFERENCES version)""",
+        "SELECT count(*) > 1, (SELECT count(DISTINCT crate) > 1 FROM version) FROM best_version",
+    ),
+    "rows of one kind, by a reference to rows of any kind": Case(
+        """CREATE TABLE party (id serial PRIMARY KEY, kind text NOT NULL CHECK (kind IN ('person', 'company')),
+        UNIQUE (id, kind)); CREATE TABLE person (id serial PRIMARY KEY, party int, kind text CHECK (kind = 'person'),
+        FOREIGN KEY (party, kind) REFERENCES party (id, kind))""",
+        "SELECT count(*) > 0 FROM person",
+    ),
+    "generated columns that are unique": Case(
+        """CREATE TABLE t (id serial PRIMARY KEY, name text NOT NULL, n int NOT NULL,
+        low text GENERATED ALWAYS AS (lower(name)) STORED UNIQUE, twice int GENERATED ALWAYS AS (n * 2)
+        STORED UNIQUE)""",
+        "SELECT count(DISTINCT low) = 40, count(DISTINCT twice) = 40 FROM t",
+    ),
+    "an earlier row that must be another": Case(
+        """CREATE TABLE t (id serial PRIMARY KEY, parent int REFERENCES t, CHECK (parent <> id));
+        CREATE TABLE u (id uuid PRIMARY KEY, parent uuid REFERENCES u CHECK (id != parent));
+        CREATE TABLE v (id serial PRIMARY KEY, t int NOT NULL REFERENCES t ON DELETE CASCADE, prev int REFERENCES v,
+        CHECK (prev < id)); CREATE TABLE w (id int PRIMARY KEY, own int NOT NULL UNIQUE REFERENCES w)""",
+        """SELECT count(parent) > 20, (SELECT count(parent) > 20 FROM u), (SELECT count(prev) > 20 FROM v),
+        (SELECT count(*) = 40 FROM w) FROM t""",
+    ),
+    "a name that is the key of another table by chance": Case(
+        """CREATE TABLE users (id serial PRIMARY KEY, email text NOT NULL);
+        CREATE TABLE resets (email text PRIMARY KEY, token text NOT NULL)""",
+        "SELECT bool_and(email LIKE '%@%') FROM users",
+    ),
     "sizes of bytes and texts": Case(
         """CREATE TABLE t (id serial PRIMARY KEY, sha bytea NOT NULL CHECK (octet_length(sha) = 32),
         key bytea NOT NULL UNIQUE, a text NOT NULL CHECK (length(a) = 40), b text CHECK (length(b) >= 20))""",

@@ -20,13 +20,14 @@ CREATE TYPE plan AS ENUM ('free', 'pro');
 CREATE TABLE customers (id serial PRIMARY KEY, name text NOT NULL, old integer, plan plan NOT NULL);
 CREATE TABLE orders (id serial PRIMARY KEY, customer_id integer NOT NULL REFERENCES customers, total numeric(10, 2));
 CREATE TABLE gone (id integer PRIMARY KEY);
+CREATE TABLE parts (id serial PRIMARY KEY, gone_id integer NOT NULL REFERENCES gone ON DELETE CASCADE);
 """
 MIGRATION = """
 ALTER TABLE customers ADD city text, ADD email text, ADD born date;
 ALTER TABLE orders ALTER total TYPE bigint, ADD note text;
 CREATE TABLE lines (
     id bigserial PRIMARY KEY, order_id integer NOT NULL REFERENCES orders ON DELETE CASCADE, company text);
-DROP TABLE gone;
+DROP TABLE gone CASCADE;
 ALTER TYPE plan RENAME VALUE 'pro' TO 'plus';
 ALTER TYPE plan ADD VALUE 'team';
 ALTER TABLE customers DROP COLUMN old;
@@ -55,13 +56,15 @@ def test_a_migration_is_followed(project: Sandbox, connection: Connection, datab
     path.write_text(path.read_text().replace('"""Customers."""', '"""By hand."""'))
     before = [line for line in path.read_text().splitlines() if line and "import" not in line]
     told = update(project, database)
+    others = "once these no longer import it: generators/parts.py"
     for line in ("orders.total is bigint, declared as numeric(10,2)", "generators/lines.py", "for plan: plus, team"):
         assert line in told
     assert [line.strip() for line in told.partition("next:\n")[2].splitlines()[:3]] == [
         "gone from the database, to delete by hand in generators/customers.py: old",
         "gone from plan, to replace by hand in generators/customers.py: pro",
-        "gone from the database, to delete by hand: generators/gone.py",
+        f"gone from the database, to delete by hand: generators/gone.py, {others}",
     ]
+    assert "git add -N" in told  # Without it, git diff shows no new module.
     after = path.read_text().splitlines()
     assert [line for line in after if line in before] == before
     assert {'        "city": "text",', '        "born": "date",'} < {*after}
@@ -72,7 +75,9 @@ def test_a_migration_is_followed(project: Sandbox, connection: Connection, datab
     text = text.replace("return pl.DataFrame(", "frame = pl.DataFrame(")
     text += '    return frame.with_columns(total=rows.integers("total", 1, 200))\n'
     (generators / "orders.py").write_text(text)
-    (generators / "gone.py").unlink()
+    for name in ("gone", "parts"):
+        (generators / f"{name}.py").unlink()
+    connection.execute("DROP TABLE parts")
     text = path.read_text().replace('["free", "pro"]', '["free", "plus", "team"]')
     path.write_text(re.sub('"old": .*?(?="plan": )', "", text, flags=re.DOTALL))
     project.run("generate", "--scale", "40", "--quiet", check=True)

@@ -88,9 +88,11 @@ class Arrangement:
         if key.target_columns != place.key or len(place.key) > 1:
             return False
         target, family = self.tables[key.target], self.tables[key.target].kind(place.key[0]).family
+        low, high = self.conditions[key.target].limits[place.key[0]].ends
         is_drawn = not set(place.key) & target.foreign_columns
         is_free = key.target not in self.lookups and not self.conditions[key.target].on(place.key[0])
-        return is_drawn and (family in {*INTEGERS, Family.UUID} or (family is Family.TEXT and is_free))
+        is_counted = family in {*INTEGERS, Family.UUID} and low <= 1 and high >= min(_FEW, place.rows or _FEW)
+        return is_drawn and (is_counted or (family in {Family.TEXT, Family.CHARACTER} and is_free))
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ def numbering_of(table: Table, conditions: Conditions, name: str, *, in_key: boo
     if kind.family in INTEGERS and not is_ordered and limits.allowed is None and room > 1:
         return Numbering(COUNTED, most=int(room) if room < _FEW else None)
     # Moments may be those that others come after.
-    is_free = not (limits.allowed or limits.high) and not (kind.family in MOMENTS and conditions.is_last((name,)))
+    is_free = not (limits.allowed or limits.high or limits.patterns or limits.min_length) and not (
+        kind.family in MOMENTS and conditions.is_last((name,))
+    )
     texts = {Family.TEXT, Family.CHARACTER, *MOMENTS}
     return Numbering(PLACED) if in_key and is_free and kind.family in texts else None

@@ -12,13 +12,14 @@ from snapseed.postgres.facts import ColumnFacts
 from snapseed.scaffold.conditions import Conditions
 from snapseed.scaffold.names import singular, suggests
 from snapseed.scaffold.schema import ForeignKey, Table
+from snapseed.snapshot.types import Family
 
 # Some schemas begin the names of all columns of a table with the same letters: `c_name` and `c_custkey` of `customer`.
 _LETTERS = re.compile("[a-z]{1,3}_")
 # Names of keys that say nothing about their tables.
 _PLAIN = {"id", "key", "code", "name", "uuid"}
 # Points for a foreign key as the one to the parent.
-_NOT_BY_KEY, _ONE_EACH, _JOIN, _IN_KEY, _BETWEEN = 80, 60, 40, 30, 25
+_NOT_BY_KEY, _BY_SEVERAL, _ONE_EACH, _IN_KEY, _BETWEEN = 80, 80, 60, 30, 25
 _REQUIRED, _CASCADES, _NAMED_LIKE, _TO_PEOPLE = 20, 15, 12, 6
 
 
@@ -42,7 +43,7 @@ def _only(tables: Iterable[Table], names_of: Callable[[Table], set[str]]) -> dic
 def _by_name(table: Table) -> set[str]:
     """What a column is called that refers to a table by its name: `user_id`."""
     (key,), name = table.primary_key, words_of(table.name)
-    return {f"{singular(name)}_{words_of(key)}", f"{name}_{words_of(key)}"}
+    return {f"{singular(name)}_{words_of(key)}", f"{name}_{words_of(key)}"} if name else set()
 
 
 def _by_key(table: Table) -> set[str]:
@@ -51,7 +52,8 @@ def _by_key(table: Table) -> set[str]:
     letters = _LETTERS.match(key)
     if letters and all(words_of(column.name).startswith(letters[0]) for column in table.columns):
         key = key.removeprefix(letters[0])
-    return {key} - _PLAIN
+    is_text = table.kind(table.primary_key[0]).family is Family.TEXT
+    return {key} - _PLAIN if not is_text or key.startswith(singular(words_of(table.name))) else set()
 
 
 def _guesses(table: Table, targets: Mapping[tuple[str, str], Table]) -> Iterator[ForeignKey]:
@@ -88,13 +90,15 @@ def parents_of(
         scored = [
             (_score(table, key, tables[key.target]), conditions[oid].is_last(key.columns), -place, key)
             for place, key in enumerate(key for key in table.foreign_keys if key.target in tables)
-            if key.target not in {oid, *lookups} and oid not in ancestors_of(parents, key.target)
+            if len(key.columns) <= table.widest_parent
+            and key.target not in {oid, *lookups}
+            and oid not in ancestors_of(parents, key.target)
         ]
         if oid not in lookups and scored and max(found[0] for found in scored) > 0:
             parents[oid] = max(scored, key=lambda found: found[:3])[3]
     # A table that anything but its descendants refers to becomes a root entity: only those can be chosen from. If its
-    # rows have the keys of its parent's rows, these can be chosen from.
-    moved: set[int] = set()
+    # rows have the keys of its parent's rows, these can be chosen from. The rows of a table that joins others have keys
+    # as children only, and a reference that may be NULL takes no row from a parent that it needs.
     while True:
         freed = set()
         for oid, table in tables.items():
@@ -103,19 +107,12 @@ def parents_of(
                 target = key.target
                 while target in parents and target not in own and shares_key(tables[target], parents[target]):
                     target = parents[target].target
-                if (
-                    target in parents
-                    and target not in own
-                    and (key.is_required or oid not in ancestors_of(parents, target))
-                ):
-                    # The rows of a table that joins others have keys as children only: its own children keep it one.
-                    whole = tables[target].primary_key
-                    joins = len(whole) > 1 and tables[target].foreign_columns.issuperset(whole)
-                    if joins and oid not in {*moved, *lookups, *ancestors_of(parents, target)}:
-                        parents[oid] = key
-                        moved.add(oid)
-                        break
-                    freed.add(target)
+                whole = tables[target].primary_key if target in parents else ()
+                joins = len(whole) > 1 and tables[target].foreign_columns.issuperset(whole)
+                if target in parents and target not in own and not joins:
+                    needs_it = parents[target].is_required and len(parents[target].columns) > 1
+                    if key.is_required or not (needs_it or oid in ancestors_of(parents, target)):
+                        freed.add(target)
         if not freed:
             return parents
         parents = {oid: key for oid, key in parents.items() if oid not in freed}
@@ -131,13 +128,13 @@ def _score(table: Table, key: ForeignKey, target: Table) -> int:
     ours, theirs = words_of(table.name), words_of(target.name)
     points = _ONE_EACH if table.are_unique(key.columns) else 0
     # Rows can be chosen by their key only; any other of their columns has to be that of the parent.
-    points += _NOT_BY_KEY if len(key.columns) == 1 and key.target_columns != target.primary_key else 0
-    # A table that joins others has to stay a child, so that its pairs can differ.
-    points += _JOIN if any(len(index) > 1 and set(index) <= target.foreign_columns for index in target.unique) else 0
+    points += 0 if key.target_columns == target.primary_key and len(key.columns) == 1 else _NOT_BY_KEY
+    points += _BY_SEVERAL if len(key.columns) > 1 else 0
     points += _IN_KEY if any(set(key.columns) <= set(index) for index in table.unique) else 0
     # If a table refers to a rental and to its customer, the rental is the parent: it leads to the customer.
     others = {other.target for other in table.foreign_keys if other.target != key.target}
-    points += _BETWEEN if any(other.target in others and other.is_required for other in target.foreign_keys) else 0
+    between = [other for other in target.foreign_keys if other.target in others and other.is_required]
+    points += 0 if all(other.guess for other in between) else _BETWEEN
     points += _REQUIRED if key.is_required else 0
     points += _CASCADES if key.cascades else 0
     points += _NAMED_LIKE if ours.startswith(singular(theirs)) else _NAMED_LIKE // 2 if ours.endswith(theirs) else 0

@@ -32,12 +32,11 @@ def arrange(
     tables: Mapping[int, Table],
     conditions: Mapping[int, Conditions],
     excluded: Mapping[int, str],
-    single: Mapping[int, str],
     kept: Mapping[int, KeptRows],
 ) -> Arrangement:
     """Place all tables but those `excluded` for a reason, and those that need their rows.
 
-    `single` are tables whose key must not have several columns, and why; those that are `kept` are lookups.
+    Those that are `kept` are lookups.
     """
     needed: frozenset[int] = frozenset()
     keys: Mapping[int, tuple[str, ...]] = {}
@@ -49,13 +48,16 @@ def arrange(
         draft = Arrangement(present, conditions, parents, lookups, left_out, {}, kept)
         for oid in sorted(present, key=lambda oid: len(ancestors_of(parents, oid))):
             given = kept[oid].key if oid in kept else keys.get(oid, ())
-            key, one_each = (given, False) if given else _key_of(draft, oid, may_be_joint=oid not in single)
+            key, one_each = (given, False) if given else _key_of(draft, oid)
             if not key:
                 own = ", ".join(present[oid].primary_key)
                 why = f"snapseed found no way to make its key ({own}) unique" if own else _NO_KEY
-                excluded = {**excluded, oid: single.get(oid, why)}
+                excluded = {**excluded, oid: why}
                 break
-            name = _entity_name(present[oid], {place.name for place in draft.places.values()})
+            table, taken = present[oid], {place.name for place in draft.places.values()}
+            name = identifier(table.name, taken)
+            if not table.is_visible and name != identifier(table.name):
+                name = identifier(f"{table.schema}_{table.name}", taken)
             draft = replace(draft, places={**draft.places, oid: Place(name, key, parents.get(oid), one_each)})
         else:
             # Root entities that others choose from, and whose keys `rows.reference()` cannot give, have the key that
@@ -74,13 +76,6 @@ def arrange(
             unfit = {key.target for key in asked if not other.is_referable(key)}
             keys = {**keys, **{oid: keyed[oid].key for oid in more - unfit}}
             needed |= more & unfit
-
-
-def _entity_name(table: Table, taken: Collection[str]) -> str:
-    """The name of the table. Away from the search path it includes the schema, unless it is the only one like it."""
-    name = identifier(table.name, taken)
-    is_plain = table.is_visible or name == identifier(table.name)
-    return name if is_plain else identifier(f"{table.schema}_{table.name}", taken)
 
 
 def _with_dependents(tables: Mapping[int, Table], excluded: Mapping[int, str]) -> dict[int, str]:
@@ -115,14 +110,9 @@ def _lookups(
     return frozenset(found)
 
 
-def _whole(table: Table) -> list[tuple[str, ...]]:
-    """The unique indexes that are about all rows, the shortest first."""
-    return sorted((index for index in table.unique if index not in table.unique_where), key=len)
-
-
 def _room(table: Table, conditions: Conditions) -> float:
     """How many rows the columns that are unique, each by itself, leave room for."""
-    alone = [table.column(index[0]) for index in _whole(table) if len(index) == 1]
+    alone = [table.column(index[0]) for index in table.unique if len(index) == 1]
     names = [column.name for column in alone if column.not_null or conditions.on(column.name)]
     return min((conditions.room[name] for name in names), default=math.inf)
 
@@ -130,13 +120,15 @@ def _room(table: Table, conditions: Conditions) -> float:
 def _combined(table: Table, conditions: Conditions, lookups: Collection[int]) -> tuple[str, ...]:
     """The columns of a unique index that all have few values: there are no more rows than combinations of these."""
     targets = {key.columns[0]: key.target for key in table.foreign_keys if len(key.columns) == 1}
+    required = {column.name for column in table.columns if column.not_null}
+    is_keyless = not any(required.issuperset(index) for index in table.unique)
     few = {
         column.name
         for column in table.columns
-        if column.not_null
+        if (is_keyless or column.name in required)
         and (targets[column.name] in lookups if column.name in targets else conditions.listed[column.name])
     }
-    return next((index for index in _whole(table) if few.issuperset(index)), ())
+    return next((index for index in sorted(table.unique, key=len) if few.issuperset(index)), ())
 
 
 def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
@@ -209,7 +201,7 @@ def _lookup(draft: Arrangement, oid: int, needed: frozenset[int], above: frozens
     return replace(place, rows=min(step, known or _MOST_LOOKUP_ROWS), combined=codes)
 
 
-def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[str, ...], bool]:
+def _key_of(draft: Arrangement, oid: int) -> tuple[tuple[str, ...], bool]:
     """The columns that identify the rows of a table, if any, and whether each parent has one row at most."""
     table, parent = draft.tables[oid], draft.parents.get(oid)
     kinds = {column.name: _kind_in_key(table, column.name) for column in table.columns if not column.labels}
@@ -224,9 +216,9 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
         return parent.columns, True
     ways = (
         first(alone, table.foreign_columns),
-        _joint_key(draft, table, parent) if parent is not None and may_be_joint else (),
-        _own_key(table, possible, dependent) if may_be_joint else (),
-        _combined(table, draft.conditions[oid], draft.lookups) if may_be_joint else (),
+        _joint_key(draft, table, parent) if parent is not None else (),
+        _own_key(table, possible, dependent),
+        _combined(table, draft.conditions[oid], draft.lookups),
         first((name for index in table.unique for name in index), dependent),
     )
     if key := next(filter(None, ways), ()):
@@ -270,10 +262,11 @@ def _joint_key(draft: Arrangement, table: Table, parent: ForeignKey) -> tuple[st
     """The primary key, or else a unique index, if it is the parent's key and more: that first, then what differs."""
     own = {referred: name for name, referred in parent.pairs}
     above = draft.places[parent.target].key
-    if set(own) != set(above) or table.are_unique(parent.columns):
+    if not set(own) >= set(above) or table.are_unique(parent.columns):
         return ()
-    first = tuple(own[name] for name in above)
+    leading = [own[name] for name in above]
     for index in [table.primary_key] if table.primary_key else table.unique:
+        first = (*leading, *(name for name in index if name in parent.columns and name not in leading))
         rest = [name for name in index if name not in first]
         fits = all(table.column(name).not_null and _kind_in_key(table, name) for name in index)
         ranks = {name: rank for name in rest if (rank := _rank(draft, table, parent, name)) is not None}

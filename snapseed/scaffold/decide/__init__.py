@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from itertools import chain
+from itertools import chain, product
 
-from snapseed.scaffold.conditions import Rule
+from snapseed.scaffold.conditions import Rule, order_of
 from snapseed.scaffold.decide.columns import Proposal
 from snapseed.scaffold.decide.combinations import NULL, Options, Row, Truths, are_independent, rows_meeting
 from snapseed.scaffold.decide.sources import ImpossibleError, Sources, leave
@@ -68,7 +68,7 @@ def decide(proposal: Proposal, answer: Answer) -> Columns:
         chosen = _combined(proposal, chosen, group, tables)
     for name in chosen.null.keys() & chosen.never_null:
         if not sources.table.column(name).has_default:
-            raise ImpossibleError(sources.table.oid, f"column {name}: snapseed found no values that pass its checks")
+            raise ImpossibleError(f"column {name}: snapseed found no values that pass its checks")
     never_null = chosen.never_null.union(*(exclusion.columns for exclusion in sources.table.exclusions))
     sometimes_null = [
         name
@@ -112,10 +112,11 @@ def _rows_of(proposal: Proposal, columns: Columns) -> CandidateRows:
     own = {rule.columns[0] for rule in sources.conditions.rules if len(rule.columns) == 1}
     unclear = own.intersection(sources.foreign)
     values = {name: tuple(map(encoded, draw.examples)) for name, draw in columns.draws.items() if name not in unclear}
-    for order in sources.conditions.orders:
-        if order.rule is not None and _is_met(sources, columns, order.rule):
-            before, after = values.get(order.before, ()), values.get(order.after, ())
-            values |= {order.before: before[:1], order.after: after[-1:]}
+    for rule in sources.conditions.rules:
+        if (order := order_of(rule)) and _is_met(sources, columns, rule):
+            pairs = list(product(values.get(order.before, ()), values.get(order.after, ())[::-1]))
+            pair = next((pair for pair in pairs if pair[0] != pair[1] or not order.either), (*pairs, ())[0])
+            values |= {order.before: pair[:1], order.after: pair[1:]}
     for group in columns.together:
         for name, states in group.items():
             drawn = values.get(name, ())[:1] or (NULL,)
@@ -243,7 +244,7 @@ def _without_reading(proposal: Proposal, rule: Rule, chosen: Columns) -> Columns
     for name in nullable:
         chosen = _without(chosen, name, f"NULL, because {rule} could not be evaluated")
     if not nullable and _looks_elsewhere(proposal.sources, rule):
-        raise ImpossibleError(proposal.sources.table.oid, f"{rule} could not be evaluated")
+        raise ImpossibleError(f"{rule} could not be evaluated")
     return chosen if nullable else replace(chosen, notes=(*chosen.notes, f"{rule} could not be evaluated"))
 
 
@@ -269,7 +270,7 @@ def _combined(proposal: Proposal, chosen: Columns, group: Sequence[Rule], tables
     }
     rows = rows_meeting(options, chosen.values, concerned)
     if not rows:
-        raise ImpossibleError(proposal.sources.table.oid, f"snapseed found no values that satisfy {group[0]}")
+        raise ImpossibleError(f"snapseed found no values that satisfy {group[0]}")
     together: dict[str, tuple[object, ...]] = {}
     for name, states in zip(names, zip(*rows, strict=True), strict=True):
         kinds = tuple(dict.fromkeys(states))

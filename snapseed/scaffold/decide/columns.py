@@ -180,6 +180,7 @@ def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
     elif is_whole_key and family in INTEGERS:
         single = (value for value in sources.conditions.singled_out(name) if isinstance(value, int) and value > 0)
         yield Draw("rows.key()", (1, 1000, *single), is_unique=True)
+        yield from draws_of(wanted)
     elif is_whole_key and family in _TEXTS and not sources.place.is_lookup:
         keys = text_keys(sources.place.name, np.array([1, 1_000]), *wanted.kind.modifiers)
         yield Draw("rows.key()", tuple(keys), is_unique=True)

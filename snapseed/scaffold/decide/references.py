@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from snapseed.scaffold.arrange import Arrangement, Place
 from snapseed.scaffold.arrange.sizes import latest_of
-from snapseed.scaffold.conditions import Conditions, Rule
+from snapseed.scaffold.conditions import Conditions, Rule, order_of
 from snapseed.scaffold.draws import quoted
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.scaffold.statistics import shares_of_keys
@@ -66,14 +66,15 @@ class References:
             return KeySource()
         if target == self.oid:
             return self._to_itself(key)
-        is_unique = self.table.are_unique(key.columns)
+        # Checks of these columns must let through all that the other table's columns have.
+        pairs = [(self.conditions.limits[name], arrangement.conditions[target].listed[one]) for name, one in key.pairs]
+        if any(limits.allowed and {*(listed or [None])} - {*limits.allowed} for limits, listed in pairs):
+            return KeySource()
         if target in arrangement.ancestors(self.oid):
             if key != parent and parent is not None and target == parent.target and arrangement.is_referable(key):
                 return self._another(key)
             return KeySource(self._of_row(key, self._rows(target)), is_fixed=key == parent)
-        if self._is_lookup(key):
-            return self._from_lookup(key, is_unique=is_unique)
-        return self._referred(key, is_unique=is_unique)
+        return self._of_others(key, is_unique=self.table.are_unique(key.columns))
 
     def is_implied(self, key: ForeignKey, origins: Mapping[str, tuple[int, str]]) -> bool:
         """Whether the rows that the columns come from refer to the key's table themselves, or are rows of it."""
@@ -107,27 +108,21 @@ class References:
         return KeySource({name: code}, among=target.name)
 
     def met(self, rule: Rule) -> bool:
-        """Whether a rule by which two references differ, or are in order, holds because one is to an earlier row."""
-        parent = self.place.parent
-        if parent is None or self.arrangement.ancestors(self.oid) != [parent.target]:
+        """Whether a rule holds because a reference is to an earlier row, if any: earlier than the key, or another."""
+        parent, order = self.place.parent, order_of(rule)
+        if order is None:
             return False
-        earlier = {key.columns for key in self.table.foreign_keys if key.target == parent.target and key != parent}
-        return any(
-            order.rule == rule
-            and (
-                ((order.before,) in earlier and (order.after,) == parent.columns)
-                or (order.either and (order.after,) in earlier and (order.before,) == parent.columns)
-            )
-            for order in self.conditions.orders
-        )
+        keys = self.table.foreign_keys
+        later = [(key.columns, key.target_columns) for key in keys if key.target == self.oid and not key.is_required]
+        if parent is not None and self.arrangement.ancestors(self.oid) == [parent.target]:
+            later += [(key.columns, parent.columns) for key in keys if key.target == parent.target and key != parent]
+        ends = (order.before,), (order.after,)
+        return any(pair == ends or (order.either and pair == ends[::-1]) for pair in later)
 
     def one_each(self, key: ForeignKey) -> KeySource:
         """Another row for each row: the one of the same number."""
-        if key.target == self.oid or len(key.columns) > 1:
-            return KeySource()
-        if self._is_lookup(key):
-            return self._from_lookup(key, is_unique=True)
-        return self._referred(key, is_unique=True) if self.arrangement.is_referable(key) else KeySource()
+        is_one = key.target != self.oid and len(key.columns) == 1
+        return self._of_others(key, is_unique=True) if is_one else KeySource()
 
     def _rows(self, target: int) -> str:
         return f"{{rows:{self.arrangement.places[target].name}}}"
@@ -138,11 +133,15 @@ class References:
     def _is_lookup(self, key: ForeignKey) -> bool:
         return key.target in self.arrangement.lookups and key.target != self.oid
 
+    def _of_others(self, key: ForeignKey, *, is_unique: bool) -> KeySource:
+        """A row of a lookup or a root entity; if each may come once only, the one of the same number."""
+        return (self._from_lookup if self._is_lookup(key) else self._referred)(key, is_unique=is_unique)
+
     def _from_lookup(self, key: ForeignKey, *, is_unique: bool) -> KeySource:
         target = self.arrangement.places[key.target]
         if self.place.is_lookup and self._needs_us(key.target, {self.oid}):
             # Lookups that need each other cannot see each other's rows.
-            return self._referred(key, is_unique=is_unique) if self.arrangement.is_referable(key) else KeySource()
+            return self._referred(key, is_unique=is_unique)
         codes = self._of_row(key, self._rows(key.target))
         place = self.place.combined.get(key.columns[0], "rows.number() - 1" if is_unique else "")
         if is_unique and (not self.place.is_lookup or (target.rows or 0) < (self.place.rows or 0)):
@@ -181,16 +180,20 @@ class References:
 
     def _referred(self, key: ForeignKey, *, is_unique: bool) -> KeySource:
         """A random row of a root entity; if each may come once only, the one of the same number."""
-        (name,) = key.columns
-        place, target = self.place, self.arrangement.places[key.target]
+        if not self.arrangement.is_referable(key):
+            return KeySource()
+        (name,), target = key.columns, self.arrangement.places[key.target]
         reference = f"rows.reference({quoted(name)}, {{entity:{target.name}}}"
-        grows_alike = place.is_lookup == target.is_lookup and place.level >= target.level
-        rows, most = self.table.rows or 0, self.arrangement.tables[key.target].rows
-        are_enough = most is None or rows <= most
-        is_possible = place.parent is None and grows_alike and are_enough and self.arrangement.is_referable(key)
         if not is_unique:
             return KeySource({name: f"{reference}{latest_of(self.arrangement, self.oid, key)})"}, may_be_null=True)
-        return KeySource({name: f"{reference}, unique=True)"}, is_unique=True) if is_possible else KeySource()
+        # The number of a row is that of its root row, if each of these has one at most.
+        *between, root = self.oid, *self.arrangement.ancestors(self.oid)
+        place = self.arrangement.places[root]
+        grows_alike = place.is_lookup == target.is_lookup and place.level >= target.level
+        rows, most = self.arrangement.tables[root].rows or 0, self.arrangement.tables[key.target].rows
+        if not grows_alike or (most is not None and rows > most) or len(between) > (root != key.target):
+            return KeySource()
+        return KeySource({name: f"{reference}, unique=True)"}, is_unique=True, at_most=1 if between else None)
 
     def _another(self, key: ForeignKey) -> KeySource:
         """Another row of the parent's table; the very first row has its parent, or no children if they must differ."""
@@ -208,11 +211,13 @@ class References:
         is_unique = self.table.are_unique(key.columns)
         if self.arrangement.is_referable(key) and not is_unique:
             code = f"rows.reference({quoted(key.columns[0])}, {self.place.name})"
-            if key.is_required or self.conditions.on(key.columns[0]):
+            rules = [rule for rule in self.conditions.rules if key.columns[0] in rule.columns]
+            if key.is_required or not all(map(self.met, rules)):
                 code += f".fill_null({{own:{key.target_columns[0]}}})"
             return KeySource({key.columns[0]: code}, is_fixed=True, may_be_null=True)
         if key.is_required:
-            return KeySource({name: f"{{own:{referred}}}" for name, referred in key.pairs}, is_fixed=True)
+            codes = {name: f"{{own:{referred}}}" for name, referred in key.pairs}
+            return KeySource(codes, is_fixed=True, is_unique=is_unique and len(codes) == 1)
         if self.place.parent is None or is_unique:
             return KeySource()
         earlier = "pl.select(pl.when(rows.positions > 0).then({{own:{}}}.shift())).to_series()"

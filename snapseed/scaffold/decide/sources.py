@@ -15,16 +15,10 @@ from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.types import Family
 
 # Which columns are made unique first.
-_UNIQUE_FIRST = {
-    Family.TEXT: 0,
-    Family.UUID: 1,
-    **dict.fromkeys([Family.BIGINT, Family.INTEGER], 2),
-    **dict.fromkeys([Family.TIMESTAMPTZ, Family.TIMESTAMP], 3),
-    **dict.fromkeys([Family.CHARACTER, Family.DATE], 4),
-    Family.SMALLINT: 5,
-    **dict.fromkeys([Family.NUMERIC, Family.DOUBLE, Family.REAL], 6),
-    Family.BYTEA: 7,
-}
+_UNIQUE_FIRST = (
+    *(Family.TEXT, Family.UUID, Family.BIGINT, Family.INTEGER, Family.TIMESTAMPTZ, Family.TIMESTAMP, Family.CHARACTER),
+    *(Family.DATE, Family.SMALLINT, Family.NUMERIC, Family.DOUBLE, Family.REAL, Family.BYTEA),
+)
 # Columns with fewer different values are made unique last; with too few not at all, unless a lookup has no more rows.
 _SHORT, _TOO_FEW = 10**6 - 1, 99
 # Keys with room for fewer are short: few rows for each parent leave room for some root rows, otherwise for many.
@@ -34,10 +28,9 @@ _ROOMY, _MOST_SMALL, _ROOTS, _MANY_ROOTS = 10**8 - 1, 6, 100, 10_000
 class ImpossibleError(Exception):
     """No rows can be made for a table, so it is left out."""
 
-    def __init__(self, oid: int, reason: str) -> None:
-        super().__init__(reason)
-        self.oid = oid
-        self.reason = reason
+
+class MisplacedError(ImpossibleError):
+    """No rows can be made for a table, but perhaps with another parent, or with none."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +76,7 @@ def sources_of(arrangement: Arrangement, oid: int) -> Sources:
         why = f"snapseed found no way to make ({', '.join(index)}) unique"
         name = next((name for name in reversed(index) if name in nullable), None)
         if name is None:
-            raise ImpossibleError(oid, why)
+            raise MisplacedError(why)
         null[name] = f"NULL, because {why}"
     return Sources(
         table=table,
@@ -122,7 +115,7 @@ def most_per_parent(sources: Sources, stride: int, usual: int) -> int:
         return int(min(most, max(1, room // _MANY_ROOTS // stride)))
     if stride * _ROOTS > room and not sources.table.rows:
         kind = short_type(sources.table.column(name).type)
-        raise ImpossibleError(sources.table.oid, f"its key, a {kind}, has no room for all its rows")
+        raise MisplacedError(f"its key, a {kind}, has no room for all its rows")
     return int(min(most if sources.table.rows else min(most, _MOST_SMALL), max(1, room // _ROOTS // stride)))
 
 
@@ -130,14 +123,14 @@ def leave(table: Table, name: str, why: str) -> dict[str, str]:
     """Leave a column to the database or NULL. Raises `ImpossibleError` if neither is possible."""
     column = table.column(name)
     if column.not_null and not column.has_default:
-        raise ImpossibleError(table.oid, f"column {name}: {why}")
+        raise ImpossibleError(f"column {name}: {why}")
     return {name: f"left to the database, because {why}" if column.has_default else f"NULL, because {why}"}
 
 
 def _left_to_the_database(references: References) -> dict[str, str]:
     table, place = references.table, references.place
     if table.partitions == ():
-        raise ImpossibleError(table.oid, "it has no partitions, so no row has a place in it")
+        raise ImpossibleError("it has no partitions, so no row has a place in it")
     null: dict[str, str] = {}
     for column in table.columns:
         if column.generated:
@@ -191,8 +184,7 @@ def _foreign(references: References, nullable: frozenset[str]) -> tuple[dict[For
             continue
         empty = [name for name in fresh if name in nullable]
         if not empty:
-            columns = ", ".join(key.columns)
-            raise ImpossibleError(table.oid, f"no row is known that its foreign key ({columns}) can refer to")
+            raise MisplacedError(f"no row is known that its foreign key ({', '.join(key.columns)}) can refer to")
         null |= dict.fromkeys(empty, "NULL, because no row is known that it can refer to")
     return chosen, null
 
@@ -206,12 +198,12 @@ def _unique(references: References, chosen: Mapping[ForeignKey, KeySource], null
         columns=frozenset(name for key, source in chosen.items() if source.is_unique for name in key.columns)
         | (frozenset(place.combined) if len(place.combined) == 1 else frozenset())
         | (frozenset(place.key[:1]) - place.combined.keys() if place.has_own_key else frozenset()),
-        most_per_parent=1 if place.one_each else None,
+        most_per_parent=1 if place.one_each or any(source.at_most == 1 for source in chosen.values()) else None,
     )
     if not place.has_own_key:
         found = found.meeting_key() or replace(found, unmet=(place.key,))
     excluded = [exclusion.equal for exclusion in table.tried_exclusions if exclusion.equal]
-    for index in sorted([*table.unique, *excluded], key=len):
+    for index in sorted([*table.unique, *table.unique_where, *excluded], key=len):
         if not found.meets(index, null):
             found = found.meeting(index) or replace(found, unmet=(*found.unmet, index))
     return found
@@ -245,7 +237,7 @@ class _Uniqueness:
         """The column after the parent's key differs among the rows of each parent, and ascends."""
         table, place = self.references.table, self.references.place
         assert place.parent is not None
-        name = place.key[len(place.parent.columns)]
+        name = next(name for name in place.key if name not in place.parent.columns)
         if name not in self.foreign:
             return self._positioned([name], in_key=True)
         key = next(key for key in table.foreign_keys if key.columns == (name,))
@@ -289,7 +281,7 @@ class _Uniqueness:
         ):
             return None
         is_short = conditions.room[name] < _SHORT
-        return _UNIQUE_FIRST.get(kind.family, len(_UNIQUE_FIRST)) + is_short * len(Family)
+        return (*_UNIQUE_FIRST, kind.family).index(kind.family) + is_short * len(Family)
 
     def _positioned(self, own: Sequence[str], *, in_key: bool = False) -> _Uniqueness | None:
         """Numbers count the rows of a parent, labels take turns; no parent has more rows than there are of these."""

@@ -1,11 +1,17 @@
--- Unique indexes, whether or not a constraint owns them, with the columns that their expressions use. Those on the same
--- columns count as one: about all rows if any of them is, else about the rows of each.
+-- Unique indexes, whether or not a constraint owns them, with the columns that their expressions use, also those of
+-- generated columns. Those on the same columns count as one: about all rows if any of them is, else about the rows of each.
 WITH found AS (
   SELECT i.indrelid::int8 AS oid, i.indexrelid, i.indisprimary AS is_primary,
          pg_get_expr(i.indpred, i.indrelid) AS only_where,
-         ARRAY(SELECT a.attname::text
+         ARRAY(SELECT coalesce(b.attname, a.attname)::text
                  FROM unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) WITH ORDINALITY u(number, place)
-                 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.number ORDER BY u.place)
+                 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.number
+                 LEFT JOIN (pg_attrdef e
+                       JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = e.oid
+                                       AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'n'
+                       JOIN pg_attribute b ON b.attrelid = d.refobjid AND b.attnum = d.refobjsubid)
+                   ON a.attgenerated <> '' AND e.adrelid = a.attrelid AND e.adnum = a.attnum AND d.refobjid = a.attrelid
+                GROUP BY a.attnum, a.attname, b.attname ORDER BY min(u.place), b.attname)
          || ARRAY(SELECT DISTINCT a.attname::text
                     FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
                    WHERE i.indexprs IS NOT NULL AND d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
