@@ -199,7 +199,7 @@ def read_baseline(path: Path) -> Baseline:
         raise UsageError("the baseline cannot be read", where=where, observed=observed, expected=expected) from exc
     if baseline.format != FORMAT or baseline.outcome != "passed":
         observed = f"format {baseline.format}, outcome {baseline.outcome!r}"
-        raise UsageError("the baseline cannot be compared with", where=where, observed=observed, expected=expected)
+        raise UsageError("this is not a usable baseline", where=where, observed=observed, expected=expected)
     return baseline
 
 

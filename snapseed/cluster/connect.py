@@ -80,7 +80,7 @@ def _reached(address: str) -> Iterator[distributed.Client]:
         client = distributed.Client(address, timeout=_TIMEOUT, set_as_default=False)
     except (TypeError, ValueError) as exc:
         raise UsageError(
-            "this is no address of a scheduler",
+            "this is not the address of a scheduler",
             where=address,
             observed=str(exc),
             expected="tcp://HOST:PORT; tls://HOST:PORT, with the certificates in Dask's configuration; local; none",

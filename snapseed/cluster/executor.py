@@ -263,7 +263,7 @@ def require_same_versions(workers: Mapping[str, Mapping[str, str | None]], ours:
                 others[name, theirs].append(worker)
     if others:
         raise UsageError(
-            "workers of the cluster have other versions than this machine",
+            "workers of the cluster and this machine have different versions",
             observed="\n".join(
                 f"{name} {version} on {', '.join(found[:_NAMED])}"
                 + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")

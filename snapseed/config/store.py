@@ -53,7 +53,7 @@ def read_store(text: str, folder: Path, *, where: str) -> Store:
         raise ConfigurationError("the URL has a password", where=where, expected=expected, next_step=next_step)
     place = f"{url.scheme}://{url.netloc}{url.path}".rstrip("/")
     if url.scheme not in _OPTIONS or not url.netloc:
-        raise ConfigurationError("no place for snapshots", where=where, observed=place, expected=expected)
+        raise ConfigurationError("this is not a place for snapshots", where=where, observed=place, expected=expected)
     options = parse_qsl(url.query)
     require_known([name for name, _ in options], _OPTIONS[url.scheme], where)
     return Store(place, tuple(options))

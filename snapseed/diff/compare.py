@@ -119,10 +119,7 @@ class EntityDiff:
         return counted - len(self.removed) - len(self.added) - len(self.changed)
 
     def cells(self) -> Iterator[tuple[str, str, str, str | None, str | None]]:
-        """The kind, key, column and both values of each cell that differs, of the rows in the lists.
-
-        They may be published: a value in a masked column is `•••`.
-        """
+        """The kind, key, column and both values of each listed cell that differs: `•••` if a capture masked it."""
         for kind, key, name, *sides in self._cells():
             left, right = ("•••" if value is not None and name in self.masked else value for value in sides)
             yield kind, "•••" if self.masked.intersection(self.key) else key, name, left, right
@@ -237,11 +234,10 @@ def _compare(pair: Pair, request: DiffRequest) -> EntityDiff:
                 changed += [_changed_row(here, pair, differs, int(at)) for at in places[: request.limit - len(changed)]]
     except UnstorableError as exc:
         return _compare(pair.with_texts(exc), request)
-    counts = removed_count, added_count, changed_count
     in_order = {column.name: columns[column.name] for column in pair.columns if columns[column.name]}
     rows = tuple(removed), tuple(added), tuple(changed)
     key, masked = tuple(column.name for column in pair.key), pair.left.masked | pair.right.masked
-    return EntityDiff(pair.entity, *counts, in_order, *rows, key, masked)
+    return EntityDiff(pair.entity, removed_count, added_count, changed_count, in_order, *rows, key, masked)
 
 
 def differing_columns(found: Difference, columns: Sequence[Column], tolerance: float) -> dict[str, Bools]:
@@ -261,17 +257,13 @@ def differing_columns(found: Difference, columns: Sequence[Column], tolerance: f
 
 def _samples(rows: pa.Table, pair: Pair, most: int) -> list[SampleRow]:
     found = [_values(rows, pair, at) for at in range(min(most, rows.num_rows))]
-    return [SampleRow(_key(values, pair), values) for values in found]
+    return [SampleRow(text_key([values[column.name] for column in pair.key]), values) for values in found]
 
 
 def _changed_row(found: Difference, pair: Pair, differs: Mapping[str, Bools], at: int) -> ChangedRow:
     before, after = (_values(rows, pair, at) for rows in (found.before, found.after))
     columns = {name: (before[name], after[name]) for name, where in differs.items() if where[at]}
-    return ChangedRow(_key(after, pair), columns)
-
-
-def _key(values: _Values, pair: Pair) -> TextKey:
-    return text_key([values[column.name] for column in pair.key])
+    return ChangedRow(text_key([after[column.name] for column in pair.key]), columns)
 
 
 def _values(rows: pa.Table, pair: Pair, at: int) -> _Values:

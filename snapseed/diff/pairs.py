@@ -92,7 +92,7 @@ class Pair:
                 continue
             streams = [closing(side.rows(chosen, self.columns, key)) for side in (left, right)]
             with streams[0] as mine, streams[1] as yours:
-                for found in differences(mine, yours, self.columns, () if nulls else key):
+                for found in differences((mine, yours), self.columns, () if nulls else key):
                     tables = (found.removed, found.added, found.before, found.after)
                     yield Difference(*(with_keys(rows, key, self.keys) for rows in tables))
 

@@ -25,8 +25,6 @@ from snapseed.snapshot.types import INTEGERS, Family
 
 _WHOLE = INTEGERS | {Family.TIME, Family.TIMESTAMP, Family.TIMESTAMPTZ}
 _NUMBERED = pl.int_range(pl.len())
-# About a chunk: to compare the keys of one row takes as long as of thousands.
-_AT_ONCE = 8_192
 
 
 @dataclass(frozen=True)
@@ -40,18 +38,14 @@ class Difference:
 
 
 def differences(
-    left: Iterator[HashedRows],
-    right: Iterator[HashedRows],
-    columns: Sequence[Column],
-    key: Sequence[Column],
-    at_once: int = _AT_ONCE,
+    streams: Sequence[Iterator[HashedRows]], columns: Sequence[Column], key: Sequence[Column], at_once: int = 8_192
 ) -> Iterator[Difference]:
     """The rows that differ between two streams in the order of the key; without a key, no row counts as changed.
 
     If a side has a key several times, its rows are paired in their order. Keys are compared as soon as `at_once` rows
-    wait, and at the end.
+    wait, which takes as long as for one, and at the end.
     """
-    streams, schema = (left, right), arrow_schema(columns)
+    schema = arrow_schema(columns)
     # Arrow makes no other array of arrays of UUIDs from nothing.
     nothing = HashedRows(pa.table([pa.nulls(0, kind) for kind in schema.types], schema=schema), np.empty(0, np.uint64))
     waiting, last, due = [nothing, nothing], dict[int, pa.Table](), [0, 1]
@@ -82,7 +76,7 @@ def differences(
 def with_keys(rows: pa.Table, key: Sequence[Column], wanted: Sequence[str]) -> pa.Table:
     """The rows with these keys: `KEY`, `FIRST..LAST`, `FIRST..` or `..LAST`; all rows if none are wanted.
 
-    Raises `UsageError` for a text that is no key.
+    Raises `UsageError` for a text that is no key, or a range that ends before it begins.
     """
     if not wanted:
         return rows
@@ -130,9 +124,12 @@ def overlapping(bounds: Sequence[FirstKey], key: Sequence[Column], wanted: Seque
 
 def _bounds(wanted: Sequence[str], key: Sequence[Column]) -> list[tuple[pl.DataFrame | None, pl.DataFrame | None]]:
     """The first and the last key of each range that was asked for, None where it has no bound."""
-    ranges = [text.partition("..") for text in wanted]
-    asked = [(first, last if dots else first) for first, dots, last in ranges]
-    return [(_bound(first, key) if first else None, _bound(last, key) if last else None) for first, last in asked]
+    asked = [(first, last if dots else first) for first, dots, last in (text.partition("..") for text in wanted)]
+    bounds = [(_bound(first, key) if first else None, _bound(last, key) if last else None) for first, last in asked]
+    for text, (begin, end) in zip(wanted, bounds, strict=True):
+        if begin is not None and end is not None and not end.filter(_is_beyond(begin, "before")).is_empty():
+            raise UsageError("a range of keys ends before it begins", observed=text, next_step="exchange its ends")
+    return bounds
 
 
 def _bound(text: str, key: Sequence[Column]) -> pl.DataFrame:

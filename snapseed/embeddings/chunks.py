@@ -88,7 +88,7 @@ def chunk_keys(texts: pl.Series, numbers: pl.Series) -> pl.Series:
     binary = pa.array(texts.to_arrow()).cast(pa.binary())
     offsets = offsets_of(binary)
     if binary.null_count or np.any(np.diff(offsets) != _UUID_BYTES):
-        raise ValueError("the key of a text is no uuid of 16 bytes")
+        raise ValueError("the key of a text is not a uuid of 16 bytes")
     framed = np.empty((len(binary), _UUID_BYTES + 4), dtype=np.uint8)
     framed[:, :_UUID_BYTES] = data_of(binary)[offsets[0] : offsets[-1]].reshape(-1, _UUID_BYTES)
     framed[:, _UUID_BYTES:] = number.astype(">u4").view(np.uint8).reshape(-1, 4)

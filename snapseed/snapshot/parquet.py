@@ -68,7 +68,7 @@ class Part:
             if self.parquet.schema.column(index).max_repetition_level:
                 return 0
             # How many values there are of each level: those of level 0 are NULL.
-            levels = (_columns_of(chunk)[index][_LEVELS] for chunk in self.described)
+            levels = (_columns_of(chunk)[index].get(_LEVELS, []) for chunk in self.described)
             return sum(counts[0] for counts in levels if len(counts) > 1)
 
     def batches(self, number: int, names: Sequence[str], *, utf8: bool = True) -> Iterator[pa.RecordBatch]:
@@ -229,14 +229,11 @@ def _described_chunks(stream: BinaryIO) -> list[Int64s]:
 def _columns_of(chunk: Int64s) -> list[_Fields]:
     """What the footer says of each column of a chunk: ColumnMetaData of parquet.thrift."""
     columns: list[_Fields] = []
-    # The first item is the chunk itself.
-    for path, value in chunk[1:].tolist():
+    for path, value in chunk[chunk[:, 0] != _GROUP].tolist():
         if path == _COLUMN:
-            columns.append({_LEVELS: []})
-        elif path == _LEVELS:
-            columns[-1][path].append(value)
+            columns.append({})
         else:
-            columns[-1][path] = value
+            columns[-1][path] = [*columns[-1].get(path, ()), value] if path == _LEVELS else value
     return columns
 
 

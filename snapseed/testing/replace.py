@@ -50,7 +50,7 @@ def require_replaceable(server: Server, database: str) -> tuple[str, bool]:
     owner, is_template, is_owner, bound = row
     if bound:
         raise UsageError(
-            "the database cannot be copied or replaced: replication is bound to it",
+            "the database cannot be copied or replaced: replication uses it",
             where=database,
             observed=str(bound),
             expected="no logical replication slot and no subscription in it",
