@@ -42,13 +42,13 @@ def differences(
 ) -> Iterator[Difference]:
     """The rows that differ between two streams in the order of the key; without a key, no row counts as changed.
 
-    If a side has a key several times, its rows are paired in their order. Keys are compared as soon as `at_once` rows
-    wait, which takes as long as for one, and at the end.
+    If a side has a key several times, its rows are paired in their order. Rows are compared once `at_once` of them wait
+    and twice as many as last time were left over, and at the end: the time grows with the rows that differ.
     """
     schema = arrow_schema(columns)
     # Arrow makes no other array of arrays of UUIDs from nothing.
     nothing = HashedRows(pa.table([pa.nulls(0, kind) for kind in schema.types], schema=schema), np.empty(0, np.uint64))
-    waiting, last, due = [nothing, nothing], dict[int, pa.Table](), [0, 1]
+    waiting, last, due, enough = [nothing, nothing], dict[int, pa.Table](), [0, 1], at_once
     while due:
         found = {side: rows for side in due if (rows := next(streams[side], None))}
         last = {side: end for side, end in last.items() if side not in due}
@@ -56,7 +56,7 @@ def differences(
         more = _without_equal_places(*(found.get(side, nothing) for side in (0, 1)))
         waiting = [each + rows for each, rows in zip(waiting, more, strict=True)]
         due = list(found)
-        if due and sum(len(each.hashes) for each in waiting) < at_once:
+        if due and sum(len(each.hashes) for each in waiting) < enough:
             continue
         only = _matched(*(pl.DataFrame({"hash": each.hashes}) for each in waiting))[:2]
         waiting = [each.at(places) for each, places in zip(waiting, only, strict=True)]
@@ -69,6 +69,7 @@ def differences(
             ready, waiting = (
                 [each.at(_places(each.table, key, where)) for each in waiting] for where in (is_before, ~is_before)
             )
+        enough = max(at_once, 2 * sum(len(each.hashes) for each in waiting))
         if (key or not last) and any(len(each.hashes) for each in ready):
             yield _paired(ready[0].table, ready[1].table, key)
 

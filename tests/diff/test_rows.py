@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -70,6 +71,17 @@ def test_what_differs_is_what_a_multiset_says(
     keys = [[row[:key_columns] for row in rows] for rows in (removed, added, before, after)]
     assert keys[2] == keys[3]
     assert not key_columns or set(keys[0]).isdisjoint(keys[1])
+
+
+def test_rows_without_a_key_are_compared_a_few_times_however_many_batches_differ() -> None:
+    """What waits has doubled before it is compared again, so that the time grows with the rows, not with their square."""
+    left, right = ([(number, text, 0) for number in range(400)] for text in "aB")
+    profile = cProfile.Profile()
+    profile.runcall(lambda: list(differences((in_batches(left, [2]), in_batches(right, [2])), COLUMNS, (), 8)))
+    joins = [
+        entry.callcount for entry in profile.getstats() if getattr(entry.code, "co_qualname", "") == "DataFrame.join"
+    ]
+    assert 0 < sum(joins) <= 10
 
 
 @pytest.mark.parametrize("sizes", [([10], [10]), ([10], [4]), ([4], [10])])
