@@ -74,7 +74,7 @@ def test_what_differs_is_what_a_multiset_says(
 
 
 def test_rows_without_a_key_are_compared_a_few_times_however_many_batches_differ() -> None:
-    """What waits has doubled before it is compared again, so that the time grows with the rows, not with their square."""
+    """The time grows with the rows that differ, not with their square: they have doubled before the next comparison."""
     left, right = ([(number, text, 0) for number in range(400)] for text in "aB")
     profile = cProfile.Profile()
     profile.runcall(lambda: list(differences((in_batches(left, [2]), in_batches(right, [2])), COLUMNS, (), 8)))
