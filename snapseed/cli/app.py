@@ -302,13 +302,14 @@ def report(
 ) -> None:
     """Draw what is in the snapshot as one HTML page. It needs nothing else."""
     from snapseed.diff.compare import DiffRequest, compare
-    from snapseed.diff.sides import find_side, snapshot_side
+    from snapseed.diff.sides import SnapshotSide, find_side
     from snapseed.report.page import PageRequest, make_page, read_load
+    from snapseed.snapshot.store import snapshot_of
 
     with Meter(quiet=call.options.quiet) as meter:
         found = None
         if against:
-            sides = snapshot_side(call.environment), find_side(call.project, against)
+            sides = SnapshotSide.of(snapshot_of(call.environment)), find_side(call.project, against)
             found = compare(*sides, DiffRequest(limit=5), meter)
         request = PageRequest(not no_samples, read_load(load) if load else None, found)
         page = make_page(call.project, call.environment, request, listener=meter)

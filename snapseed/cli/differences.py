@@ -126,7 +126,9 @@ def _repair(call: Call, only: list[str] | None, *, dry_run: bool, script: Path |
 
 
 def _sides(call: Call, left: str | None, right: str | None) -> tuple[Side, Side]:
-    from snapseed.diff.sides import commit_side, database_side, find_side, snapshot_side
+    from snapseed.diff.sides import DatabaseSide, SnapshotSide, commit_side, find_side
+    from snapseed.servers.targets import resolve_target
+    from snapseed.snapshot.store import snapshot_of
 
     if right is None and ".." in (left or ""):
         first, _, last = (left or "").partition("..")
@@ -140,7 +142,7 @@ def _sides(call: Call, left: str | None, right: str | None) -> tuple[Side, Side]
         )
     if left is None or right is None:
         environment = call.of(left).environment
-        return snapshot_side(environment), database_side(call.project, environment)
+        return SnapshotSide.of(snapshot_of(environment)), DatabaseSide(resolve_target(call.project, environment))
     if call.options.database or call.options.snapshot:
         step = "name the database or the snapshot as A or B"
         raise UsageError("--database and --snapshot are for one environment, not for A and B", next_step=step)

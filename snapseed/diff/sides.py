@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from snapseed.config import Environment, Project
+from snapseed.config import Project
 from snapseed.config.settings import interpolate
 from snapseed.config.store import read_store
 from snapseed.diff.tables import DatabaseTable, SnapshotTable, Table
@@ -21,7 +21,7 @@ from snapseed.postgres.locks import reading
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.keys import is_key_type
 from snapseed.snapshot.manifest import FILE_NAME, Column, EntityRecord
-from snapseed.snapshot.store import Snapshot, existing_snapshot, open_snapshot, opened_at, snapshot_of
+from snapseed.snapshot.store import Snapshot, existing_snapshot, open_snapshot, opened_at
 from snapseed.snapshot.store_folder import Folder
 from snapseed.snapshot.store_git import Revision, committed_in
 
@@ -89,7 +89,7 @@ def find_side(project: Project, text: str) -> Side:
     Raises `UsageError` if it is none of these, and what opening a snapshot raises.
     """
     if text in project.environments:
-        return database_side(project, project.environment(text))
+        return DatabaseSide(resolve_target(project, project.environment(text)))
     if (Path(text) / FILE_NAME).is_file():
         return SnapshotSide.of(opened_at(Folder(Path(text).resolve()), text))
     scheme, is_url, _ = text.partition("://")
@@ -129,11 +129,6 @@ def _in_bucket(project: Project, text: str) -> Snapshot:
     return open_snapshot(read_store(f"{place}?{options}", project.folder, where=text), name)
 
 
-def database_side(project: Project, environment: Environment) -> DatabaseSide:
-    """The database of an environment."""
-    return DatabaseSide(resolve_target(project, environment))
-
-
 def commit_side(project: Project, commit: str) -> SnapshotSide:
     """The snapshots of the project as of a commit. Raises what opening them raises."""
     places = committed_in(project.snapshots.folder, project.folder, commit)
@@ -144,11 +139,6 @@ def commit_side(project: Project, commit: str) -> SnapshotSide:
         for record in snapshot.manifest.entities
     }
     return SnapshotSide(f"the snapshots of {commit}", entities)
-
-
-def snapshot_side(environment: Environment) -> SnapshotSide:
-    """The snapshot of an environment."""
-    return SnapshotSide.of(snapshot_of(environment))
 
 
 def entity_table(connection: Connection, record: EntityRecord, facts: TableFacts) -> DatabaseTable:

@@ -160,7 +160,10 @@ def is_keyed(table: TablePlan, facts: TableFacts) -> bool:
 def _deletes(table: TablePlan, changes: RowChanges, facts: TableFacts) -> Iterator[sql.Composed]:
     if not is_keyed(table, facts):
         if changes.deleted:
-            yield _delete_equal(table, changes)
+            texts = changes.as_text
+            columns = [Column(each.name, "text") if each.name in texts else each for each in table.entity.columns]
+            names = {"table": table.table.rows(), "hash": row_hash(columns), "staged": stage_of(table, Rows.GONE)}
+            yield _template("delete_equal").format(**names)
         return
     for rows, count in ((Rows.GONE, changes.deleted - changes.moved), (Rows.MOVED, changes.moved)):
         if count:
@@ -209,12 +212,6 @@ def _require_untouched(tables: Collection[TableName]) -> sql.Composed:
 def _block(connection: Connection, body: sql.Composed) -> sql.Composed:
     """Statements of PL/pgSQL, to be executed as one."""
     return sql.SQL("DO {}").format(sql.SQL("BEGIN {} END").format(body).as_string(connection))
-
-
-def _delete_equal(table: TablePlan, changes: RowChanges) -> sql.Composed:
-    columns = [Column(each.name, "text") if each.name in changes.as_text else each for each in table.entity.columns]
-    names = {"table": table.table.rows(), "hash": row_hash(columns), "staged": stage_of(table, Rows.GONE)}
-    return _template("delete_equal").format(**names)
 
 
 def _template(name: str) -> sql.SQL:

@@ -27,7 +27,7 @@ from snapseed.postgres.connect import Connection, Session, Target, holds_utf8
 from snapseed.postgres.facts import ReferenceFacts, TableFacts, TableName
 from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import Problem, problem, table_name
-from snapseed.postgres.guard import identify, require_allowed
+from snapseed.postgres.guard import identify, require_allowed, require_not_the_source
 from snapseed.postgres.partitions import read_partitions, read_stages
 from snapseed.postgres.provenance import FilledTable, changed_tables, filled_tables, missing_privilege
 from snapseed.snapshot.manifest import EntityRecord, Manifest
@@ -72,6 +72,9 @@ def prepare(session: LoadSession) -> Prepared:
         identity = identify(connection)
         session.listener(Connected(identity.server))
         require_allowed(identity, session.target, environment, consent=request.consent)
+        capture = session.snapshot.manifest.capture
+        if request.mode is not Mode.APPEND and capture and (capture.masked or capture.subset):
+            require_not_the_source(identity, environment)
         locks.set_limits(connection, environment)
         connection.execute(query("citus_mode"))
     with session.phase("waiting for another load"):

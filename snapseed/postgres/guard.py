@@ -12,10 +12,12 @@ import socket
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from psycopg.conninfo import conninfo_to_dict
+
 from snapseed.config import Environment
 from snapseed.errors import RefusedError
 from snapseed.postgres.catalog import read_rows
-from snapseed.postgres.connect import Connection, Target
+from snapseed.postgres.connect import Connection, Target, target_of
 from snapseed.postgres.facts import TableFacts
 
 # What names of production databases contain, as a word or joined to others, and other words with these letters.
@@ -48,6 +50,7 @@ class Identity:
     session_role: str = ""
     asked: tuple[str, ...] = ()
     version: int = 0
+    port: str = ""
 
     @property
     def server(self) -> str:
@@ -86,6 +89,7 @@ def identify(connection: Connection) -> Identity:
         peer=_peer(connection),
         asked=(info.dbname, info.user, info.host),
         version=info.server_version // 10_000,
+        port=str(info.port),
     )
 
 
@@ -156,6 +160,28 @@ def require_allowed(identity: Identity, target: Target, environment: Environment
             expected="both --yes and replace_existing = true for a name that contains prod, prd, production or live",
             next_step="check the target twice; if it is the right one, add --yes to the command and"
             f" replace_existing = true to {place}",
+        )
+
+
+def require_not_the_source(identity: Identity, environment: Environment) -> None:
+    """Raise `RefusedError` if this is the database in the environment's `source`, whatever the user consents to.
+
+    It is, if it has that name and port, and the host leads to where our own connection ends.
+    """
+    if "source" in environment.unset or environment.source is None:
+        return
+    source = conninfo_to_dict(target_of(environment.source, environment.sources["source"]).conninfo)
+    host = str(source.get("hostaddr") or source.get("host") or "localhost")
+    host = "localhost" if host.startswith("/") and identity.peer else host
+    ends = ("127.0.0.1", "::1") if _is_local(identity.peer) else (str(identity.peer),)
+    is_host = host in identity.asked[-1:] or any(_resolves_to(host, end) for end in ends)
+    if is_host and (source.get("dbname"), str(source.get("port", 5432))) == (identity.database, identity.port):
+        raise RefusedError(
+            "this is the database that the snapshot was captured from, which would lose its rows",
+            where=str(identity),
+            observed="the snapshot has masked values or only a part of the rows",
+            expected=f"another database than the `source` of [environments.{environment.name}], also with --yes",
+            next_step="check `database` of the environment, or name another one with --database",
         )
 
 
