@@ -19,7 +19,7 @@ from snapseed.snapshot.types import INTEGERS, ColumnType, Family
 
 _SMALL_COLUMNS = 5
 # A unique column with no more different values makes a lookup.
-_NO_ROOM = 1_000
+NO_ROOM = 1_000
 # No root entity is further than this from the one that the scale counts.
 _LEVELS = 2
 _LOOKUP_ROWS, _NEEDED_LOOKUP_ROWS, _MOST_LOOKUP_ROWS = 8, 20, 5_000
@@ -97,7 +97,7 @@ def _lookups(
     referred = {key.target for table in tables.values() for key in table.foreign_keys if key.target != table.oid}
     found = set(known)
     for oid, table in tables.items():
-        has_no_room = _room(table, conditions[oid]) <= _NO_ROOM
+        has_no_room = _room(table, conditions[oid]) <= NO_ROOM
         is_small = len([column for column in table.columns if not column.generated]) <= _SMALL_COLUMNS
         refers = any(key.target != oid for key in table.foreign_keys)
         if has_no_room or (oid in referred and not refers and is_small and suggests("lookup", table.name)):
@@ -203,7 +203,10 @@ def _key_of(draft: Arrangement, oid: int) -> tuple[tuple[str, ...], bool]:
     table, parent = draft.tables[oid], draft.parents.get(oid)
     kinds = {column.name: _kind_in_key(table, column.name) for column in table.columns if not column.labels}
     possible = [name for name, kind in kinds.items() if kind and kind.family in {Family.UUID, *_ASCENDING}]
-    alone = [index[0] for index in table.unique if len(index) == 1]
+    # What may be NULL tells rows apart only as far as it has room; a table without room in other columns is a lookup.
+    room = draft.conditions[oid].room
+    singles = [index[0] for index in table.unique if len(index) == 1]
+    alone = [name for name in singles if oid in draft.lookups or room[name] > NO_ROOM]
     dependent = table.foreign_columns | draft.conditions[oid].narrow
 
     def first(names: Iterable[str], others: frozenset[str] = frozenset()) -> tuple[str, ...]:
