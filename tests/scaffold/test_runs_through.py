@@ -382,7 +382,5 @@ def test_short_unique_texts_never_limit_the_rows_of_a_table(init: Init, connecti
         for name in (f"{prefix}{table.partition(' ')[0]}" for table in tables for prefix in ("", "no_"))
     }
     assert {name for name, count in counts.items() if count != (1_000,)} == {
-        f"no_{key}_{text}_{width}"
-        for width, key, text in kinds
-        if width < 4
+        f"no_{key}_{text}_{width}" for width, key, text in kinds if width < 4
     }
