@@ -65,8 +65,7 @@ def arrange(
                 for key in draft.foreign_keys(oid)
                 if key.target not in {oid, *draft.ancestors(oid), *lookups, *parents}
             ]
-            more = {key.target for key in asked if not draft.is_referable(key)}
-            if not more:
+            if not (more := {key.target for key in asked if not draft.is_referable(key)}):
                 return replace(draft, places=_with_sizes(draft, needed))
             keyed = {key.target: replace(draft.places[key.target], key=key.target_columns) for key in asked}
             other = replace(draft, places={**draft.places, **keyed})
@@ -204,9 +203,8 @@ def _key_of(draft: Arrangement, oid: int) -> tuple[tuple[str, ...], bool]:
     kinds = {column.name: _kind_in_key(table, column.name) for column in table.columns if not column.labels}
     possible = [name for name, kind in kinds.items() if kind and kind.family in {Family.UUID, *_ASCENDING}]
     # What may be NULL tells rows apart only as far as it has room; a table without room in other columns is a lookup.
-    room = draft.conditions[oid].room
-    singles = [index[0] for index in table.unique if len(index) == 1]
-    alone = [name for name in singles if oid in draft.lookups or room[name] > NO_ROOM]
+    room, is_lookup = draft.conditions[oid].room, oid in draft.lookups
+    alone = [name for name, *others in table.unique if not others and (is_lookup or room[name] > NO_ROOM)]
     dependent = table.foreign_columns | draft.conditions[oid].narrow
 
     def first(names: Iterable[str], others: frozenset[str] = frozenset()) -> tuple[str, ...]:
@@ -274,8 +272,7 @@ def _joint_key(draft: Arrangement, table: Table, parent: ForeignKey) -> tuple[st
 
 def _rank(draft: Arrangement, table: Table, parent: ForeignKey, name: str) -> int | None:
     """How well a column can differ among the rows of a parent; None if it cannot."""
-    keys = [key for key in table.foreign_keys if name in key.columns]
-    if not keys:
+    if not (keys := [key for key in table.foreign_keys if name in key.columns]):
         numbering = numbering_of(table, draft.conditions[table.oid], name, in_key=True)
         return numbering.rank if numbering else None
     (key, *others) = keys
