@@ -17,8 +17,9 @@ from snapseed.capture.snapshot import capture_snapshot
 from snapseed.config import Environment, Project
 from snapseed.diff.compare import DiffReport, compare
 from snapseed.diff.repair import RepairReport, RepairRequest, repair_snapshot
-from snapseed.diff.sides import Side, database_side, snapshot_side
-from snapseed.snapshot.store import open_snapshot
+from snapseed.diff.sides import DatabaseSide, Side, SnapshotSide
+from snapseed.servers.targets import resolve_target
+from snapseed.snapshot.store import open_snapshot, snapshot_of
 
 _ROWS, _CHANGED = 1_000_000, 10
 _COLUMNS = ("other_id", "name", "address", "state", "remark", "amount", "share", "active", "created_at")
@@ -44,7 +45,7 @@ def measure_diff(workspace: Workspace) -> Findings:
         connection.execute("VACUUM ANALYZE ten_columns")
     captured = [_captured(project, environment) for environment in (old, new)]
     folders = [str(open_snapshot(each.snapshots, each.snapshot).place) for each in captured]
-    databases = [database_side(project, environment) for environment in (old, new)]
+    databases = [DatabaseSide(resolve_target(project, environment)) for environment in (old, new)]
 
     def diff(left: Side, right: Side) -> None:
         _require_ten(compare(left, right))
@@ -58,7 +59,7 @@ def measure_diff(workspace: Workspace) -> Findings:
         workspace.rounds,
         lambda: seconds(lambda: verify_snapshot(project, new)),
         lambda: seconds(lambda: [verify_snapshot(project, environment) for environment in (old, new)]),
-        lambda: seconds(partial(diff, snapshot_side(captured[0]), databases[1])),
+        lambda: seconds(partial(diff, SnapshotSide.of(snapshot_of(captured[0])), databases[1])),
         lambda: seconds(partial(diff, *databases)),
         lambda: seconds(lambda: diff(*map(snapshot_side, captured))),
         lambda: seconds(partial(_by_polars, *folders)),

@@ -43,11 +43,7 @@ def encode_binary(columns: Sequence[pa.Array], plans: Sequence[ColumnPlan]) -> p
 
 def encode_text(columns: Sequence[pa.Array], plans: Sequence[ColumnPlan]) -> pa.Buffer:
     r"""Rows as text COPY data: one line per row, tabs between the columns, `\N` for NULL."""
-    texts = []
-    for column, plan in zip(columns, plans, strict=True):
-        kind = _as_target(plan)
-        text = _array_text(column, kind) if kind.element else _text(column, kind)
-        texts.append(pc.fill_null(_replaced(text, _COPY_ESCAPES), NULL))
+    texts = [copy_text(column, _as_target(plan)) for column, plan in zip(columns, plans, strict=True)]
     lines = pc.binary_join_element_wise(*texts, "\t")
     joined = pc.binary_join_element_wise(lines, "\n", "")
     offsets = offsets_of(joined)
@@ -57,6 +53,12 @@ def encode_text(columns: Sequence[pa.Array], plans: Sequence[ColumnPlan]) -> pa.
 def _as_target(plan: ColumnPlan) -> ColumnType:
     """The type to encode for: the snapshot's, or for a vector the table's, which may be real[]."""
     return plan.target if plan.kind.family is Family.VECTOR else plan.kind
+
+
+def copy_text(column: pa.Array, kind: ColumnType) -> pa.StringArray:
+    r"""The values of `column` as text COPY carries them: escaped, and `\N` for NULL."""
+    text = _array_text(column, kind) if kind.element else _text(column, kind)
+    return pc.fill_null(_replaced(text, _COPY_ESCAPES), NULL)
 
 
 def _array_text(column: pa.ListArray, kind: ColumnType) -> pa.StringArray:

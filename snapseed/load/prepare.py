@@ -73,8 +73,8 @@ def prepare(session: LoadSession) -> Prepared:
         session.listener(Connected(identity.server))
         require_allowed(identity, session.target, environment, consent=request.consent)
         capture = session.snapshot.manifest.capture
-        if request.mode is not Mode.APPEND and capture and (capture.masked or capture.subset):
-            require_not_the_source(identity, environment)
+        if capture and (capture.masked or capture.subset) and request.mode is not Mode.APPEND:
+            require_not_the_source(connection, identity, environment)
         locks.set_limits(connection, environment)
         connection.execute(query("citus_mode"))
     with session.phase("waiting for another load"):

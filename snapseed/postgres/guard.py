@@ -50,7 +50,6 @@ class Identity:
     session_role: str = ""
     asked: tuple[str, ...] = ()
     version: int = 0
-    port: str = ""
 
     @property
     def server(self) -> str:
@@ -83,13 +82,14 @@ def identify(connection: Connection) -> Identity:
     # With an address, from the URL or from PGHOSTADDR, libpq does not look up the name, so the name proves nothing.
     # psycopg looks names up itself, and then passes the address on.
     given = info.get_parameters().get("hostaddr")
+    with socket.socket(fileno=os.dup(connection.pgconn.socket)) as wire:
+        peer = None if wire.family == socket.AF_UNIX else str(wire.getpeername()[0])
     return Identity(
         **row,
         host=info.host if given is None or _resolves_to(info.host, given) else "",
-        peer=_peer(connection),
+        peer=peer,
         asked=(info.dbname, info.user, info.host),
         version=info.server_version // 10_000,
-        port=str(info.port),
     )
 
 
@@ -99,12 +99,6 @@ def _resolves_to(host: str, address: str) -> bool:
         return any(found[4][0] == address for found in socket.getaddrinfo(host, None))
     except OSError:
         return False
-
-
-def _peer(connection: Connection) -> str | None:
-    """The address that our connection ends at; None for a Unix socket."""
-    with socket.socket(fileno=os.dup(connection.pgconn.socket)) as wire:
-        return None if wire.family == socket.AF_UNIX else str(wire.getpeername()[0])
 
 
 def _is_local(address: str | None) -> bool:
@@ -163,11 +157,8 @@ def require_allowed(identity: Identity, target: Target, environment: Environment
         )
 
 
-def require_not_the_source(identity: Identity, environment: Environment) -> None:
-    """Raise `RefusedError` if this is the database in the environment's `source`, whatever the user consents to.
-
-    It is, if it has that name and port, and the host leads to where our own connection ends.
-    """
+def require_not_the_source(connection: Connection, identity: Identity, environment: Environment) -> None:
+    """Raise `RefusedError` if name, port and host of the environment's `source` lead to this database."""
     if "source" in environment.unset or environment.source is None:
         return
     source = conninfo_to_dict(target_of(environment.source, environment.sources["source"]).conninfo)
@@ -175,7 +166,8 @@ def require_not_the_source(identity: Identity, environment: Environment) -> None
     host = "localhost" if host.startswith("/") and identity.peer else host
     ends = ("127.0.0.1", "::1") if _is_local(identity.peer) else (str(identity.peer),)
     is_host = host in identity.asked[-1:] or any(_resolves_to(host, end) for end in ends)
-    if is_host and (source.get("dbname"), str(source.get("port", 5432))) == (identity.database, identity.port):
+    place = (identity.database, str(connection.info.port))
+    if is_host and (source.get("dbname"), str(source.get("port", 5432))) == place:
         raise RefusedError(
             "this is the database that the snapshot was captured from, which would lose its rows",
             where=str(identity),

@@ -79,7 +79,7 @@ def require_consent(prepared: Prepared, request: LoadRequest, environment: Envir
     identity, filled = prepared.identity, prepared.filled
     assert identity is not None
     remote = [f"{name} of {table.name}, a foreign table" for table in tables for name in table.foreign_partitions]
-    taken = [f"{table.name} of the extension {table.extension}" for table in tables if table.extension]
+    taken = [f"{table.name}, of {table.extension}" for table in tables if table.extension]
     if remote or taken:
         raise RefusedError(
             "rows are on another server, or belong to an extension",
