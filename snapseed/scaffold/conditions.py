@@ -216,8 +216,7 @@ def avoiding(condition: str) -> tuple[Rule, ...]:
 
 def _rules(check: Check, now: datetime = NOW) -> list[Rule]:
     """The conditions joined by AND, each a rule of its own."""
-    tree = parsed(check.expression)
-    if tree is None:
+    if (tree := parsed(check.expression)) is None:
         return [Rule(check, check.expression, check.columns)]
     parts = list(joined_by_and(tree))
     rules = []

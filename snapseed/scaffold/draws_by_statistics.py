@@ -95,40 +95,51 @@ def _of_places(table: Table, draws: Mapping[str, Draw], names: Collection[str]) 
         given = {**columns, "weight": tuple(max(1, round(share * _WEIGHTS)) for share, _ in rows)}
         code = ", ".join(f"{quoted(name)}: [{', '.join(map(literal, values))}]" for name, values in given.items())
         local = words_of(draw), f'rows.sample({quoted(draw)}, pl.DataFrame({{{code}}}), weights="weight")'
+        total = sum(share for share, _ in rows)
         for name, words in lists.items() if rows else ():
-            known = table.statistics[name].texts if words != "CITIES" and name in table.statistics else {}
-            shown = [f"{share:.0%} {text}" for text, share in known.items() if text in columns[name]]
+            known = table.statistics[name] if words != "CITIES" and name in table.statistics else ColumnStatistics()
+            filled = 1 if None in columns[name] else 1 - known.null_share
+            drawn = {text: sum(share for share, own in rows if own[name] == text) / total for text in known.texts}
+            # States that no country has make the others more frequent than they are in the source.
+            same = [text for text, share in known.texts.items() if abs(drawn[text] * filled - share) < _FEW]
+            shown = [f"{known.texts[text]:.0%} {text}" for text in same]
             shape = ", ".join(shown[:_SHOWN]) + ", …" * (len(shown) > _SHOWN)
             code = f"{{local}}[{quoted(name)}]"
             found[name] = replace(
-                draws[name], code=code, local=local, examples=columns[name], shape=shape, copies=bool(shown)
+                draws[name], code=code, local=local, examples=columns[name], shape=shape, copies=any(drawn.values())
             )
     return found
 
 
 def _places(table: Table, lists: Mapping[str, str]) -> Iterator[tuple[float, dict[str, str | None]]]:
-    """Texts of places for columns that choose from these lists, and how often each is; none if no country is known.
+    """Texts of places for columns that choose from these lists, and how often each is; none without statistics.
 
-    Where states are known, they are NULL in countries without any of these.
+    Where states are known, they are NULL in countries without any of these. A country, or a state without one, that no
+    list knows keeps its share, with a usual city.
     """
     known = defaultdict(ColumnStatistics, table.statistics)
     country, state = (next((name for name in lists if part in lists[name]), "") for part in ("COUNTR", "STATE"))
-    countries, states = known[country].texts, known[state].texts
+    countries, states, elsewhere = known[country].texts, known[state].texts, dict[str, float]()
     if states and not country:
         # Codes mean the states of one country.
-        countries = {max(PLACES, key=lambda name: len(_inside(name, states))): 1.0}
+        home = max(PLACES, key=lambda name: len(_inside(name, states)))
+        elsewhere = {text: share for text, share in states.items() if text not in _inside(home, states)}
+        countries = {home: sum(states.values()) - sum(elsewhere.values())} if elsewhere.keys() < states.keys() else {}
     states = {text: share for text, share in states.items() if any(_inside(name, [text]) for name in countries)}
     is_optional = known[state].null_share > 0 and not table.column(state).not_null
     unknown: dict[str, str | None] = {state: None} if states and is_optional else {}
+    usual = [{words: WORDS[words][number] for words in lists.values()} for number in range(_CITIES)]
+    rows: list[tuple[float, Mapping[str, str], dict[str, str | None]]] = []
+    rows += [(share, usual[0], {state: text}) for text, share in elsewhere.items()]
     for text, share in countries.items():
-        places = PLACES.get(text.lower(), [])[: _CITIES if share >= _MANY else 1]
+        places = PLACES.get(text.lower(), usual)[: _CITIES if share >= _MANY else 1]
         own: dict[str, str | None] = {country: text}
         inside = [(states.pop(name), place, own | {state: name}) for name, place in _inside(text, states).items()]
         chosen = inside or [(1.0, place, own | unknown) for place in places]
-        for part, place, given in chosen:
-            room = {name: (*table.kind(name).modifiers, None)[0] for name in lists}
-            texts = {name: given.get(name, place[words][: room[name]]) for name, words in lists.items()}
-            yield share * part / sum(part for part, *_ in chosen), texts
+        rows += [(share * part / sum(part for part, *_ in chosen), place, given) for part, place, given in chosen]
+    for share, place, given in rows:
+        room = {name: (*table.kind(name).modifiers, None)[0] for name in lists}
+        yield share, {name: given.get(name, place[words][: room[name]]) for name, words in lists.items()}
 
 
 def _inside(country: str, states: Collection[str]) -> dict[str, Mapping[str, str]]:

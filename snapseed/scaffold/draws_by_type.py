@@ -287,8 +287,7 @@ def _arrays(wanted: Wanted) -> Iterator[Draw]:
 
 def _spelled(wanted: Wanted) -> Iterator[Draw]:
     """Types that travel as text."""
-    base = wanted.kind.base.rpartition(".")[2]
-    if base == "numeric":
+    if (base := wanted.kind.base.rpartition(".")[2]) == "numeric":
         yield from _decimals(wanted)
     elif base in {"int4range", "int8range"}:
         yield Draw(f'"[" + {NUMBER} + "," + (rows.number() + 1).cast(pl.String) + ")"', ("[1,2)",), is_unique=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -24,6 +25,8 @@ from snapseed.snapshot.manifest import Column
 
 _MOST_SMALL = 200  # Tables with more rows are not small: nobody reads them one by one
 _MOST_KEPT = 50_000  # A pool is a text that git keeps, and that generators read whole
+# No list has the words for all people: a first and a last name, if each begins with a capital letter.
+_FULL_NAME = re.compile(r"[^\d\s]+ (?:\w[.]? )?[^\d\s]+")
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def read_held_rows(
     few = {oid for oid, count in counts.items() if count <= _MOST_SMALL} - not_small
     personal = _personal(connection, few | named_oids) if few | named_oids else {}
     wanted = named_oids | few - personal.keys()
-    read = {table.oid: _read(connection, table, counts) for table in tables if table.oid in wanted}
+    read = {table.oid: _read(connection, table, counts, named_oids) for table in tables if table.oid in wanted}
     reasons = {oid: found for oid, found in read.items() if isinstance(found, str)}
     kept = {oid: found for oid, found in read.items() if isinstance(found, KeptRows)}
     while dangling := _dangling(tables, kept):
@@ -145,8 +148,8 @@ def _personal(connection: Connection, oids: Collection[int]) -> dict[int, list[s
     return found
 
 
-def _read(connection: Connection, table: Table, counts: Mapping[int, int]) -> KeptRows | str:
-    """All rows of a table, or why they cannot be kept."""
+def _read(connection: Connection, table: Table, counts: Mapping[int, int], named: Collection[int]) -> KeptRows | str:
+    """All rows of a table, or why they are not kept. One that is `named` may hold names of people."""
     if not table.has_rows:
         return "it holds no rows"
     if counts[table.oid] > _MOST_KEPT:
@@ -154,8 +157,7 @@ def _read(connection: Connection, table: Table, counts: Mapping[int, int]) -> Ke
     kinds = {column.name: type_of(column) for column in table.columns if not column.generated}
     possible = {name for name, kind in kinds.items() if kind and is_key_type(kind) and table.column(name).not_null}
     keys = [table.primary_key] if table.primary_key else table.unique
-    key = next((key for key in keys if possible.issuperset(key)), None)
-    if key is None:
+    if (key := next((key for key in keys if possible.issuperset(key)), None)) is None:
         return "it has no key"
     # The elements of an array are texts in a list of JSON. ORDER BY must not take the text of a column for the column.
     texts = [
@@ -168,7 +170,13 @@ def _read(connection: Connection, table: Table, counts: Mapping[int, int]) -> Ke
     query = sql.SQL("SELECT {} FROM {} ORDER BY {}")
     found = connection.execute(query.format(sql.SQL(", ").join(texts), sql.Identifier(table.schema, table.name), order))
     rows = tuple(tuple(None if value is None else str(value) for value in row) for row in found.fetchall())
+    may_name = table.oid in named or suggests("lookup", table.name)
     for (name, kind), values in zip(kinds.items(), zip(*rows, strict=True), strict=True):
+        full = sum(value is not None and value.istitle() and bool(_FULL_NAME.fullmatch(value)) for value in values)
+        if not may_name and 2 * full > len(values):
+            return (
+                f"most values of its column {name} look like names of people: add --keep-rows {table} if they are not"
+            )
         try:
             values_of(values, kind or table.kind(name))
         except (SnapseedError, TypeError, ValueError):

@@ -58,8 +58,7 @@ def identifier(name: str, taken: Collection[str] = ()) -> str:
 
 def short_type(name: str) -> str:
     """A type of `format_type` as people write it: `timestamptz`, `varchar(40)`, `numeric(10,2)`."""
-    match = _MODIFIED.fullmatch(name)
-    if match:
+    if match := _MODIFIED.fullmatch(name):
         zone = "tz" if match["zone"] == "with" else ""
         return f"{match['head']}{zone}{match['modifier'] or ''}{match['array']}"
     return re.sub(r"^character( varying)?(?=$|[(\[])", lambda found: "varchar" if found[1] else "char", name)

@@ -72,8 +72,7 @@ def update_project(folder: Path, entities: Sequence[Entity], tables: Sequence[Ta
         new = [name for name in wanted.columns if name not in entity.columns] if wanted is not None else []
         if wanted is None or not new:
             continue
-        more = _with_columns(files.get(place) or text, wanted, new)
-        if more is not None:
+        if (more := _with_columns(files.get(place) or text, wanted, new)) is not None:
             files[place] = more
         else:
             remarks.append(f"{told} is not as init writes it; add to `columns` of {entity.name} by hand:")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from snapseed.errors import UsageError
 from snapseed.scaffold.project import ScaffoldRequest, scaffold_project
@@ -110,6 +111,29 @@ def test_rows_in_the_way_of_a_load_are_named(connection: Connection, database: s
     )
     made = scaffold_project(ScaffoldRequest(database, include_filled=True))
     assert any(remark.endswith("refer to them: hard") for remark in made.remarks)
+
+
+@pytest.mark.parametrize(
+    ("table", "values", "is_kept"),
+    [
+        ("crew", ["Anna Mueller", "Bert P. Schmidt-Ott", "Cem O'Neill", "unknown"], False),
+        ("heads", ["Žofie Nováková", "Анна Иванова"], False),
+        ("shapes", ["Anna Mueller", "round", "flat"], True),
+        ("rooms", ["Room 1", "Room 2"], True),
+        ("plans", ["free of charge", "PRO PLUS", "Basic"], True),
+        ("countries", ["New Zealand", "Costa Rica"], True),
+    ],
+)
+def test_small_tables_whose_values_look_like_full_names_are_not_kept(
+    table: str, values: list[str], *, is_kept: bool, connection: Connection, database: str
+) -> None:
+    """Unless the table is a lookup by its name, or one that somebody names."""
+    connection.execute(f"CREATE TABLE {table} (id serial PRIMARY KEY, label text)".encode())
+    insert = sql.SQL("INSERT INTO {} (label) SELECT unnest(%s::text[])").format(sql.Identifier(table))
+    connection.execute(insert, [values])
+    made = scaffold_project(ScaffoldRequest(database, keep_small=True, include_filled=True))
+    assert (f"generators/pools/{table}.csv" in made.files) == is_kept
+    assert f"generators/pools/{table}.csv" in scaffold_project(ScaffoldRequest(database, [table])).files
 
 
 REFUSED = {

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from tests.conftest import Connection, Sandbox, new_database
-from tests.scaffold.conftest import load
+from tests.scaffold.conftest import Init, load
 from tests.scaffold.test_plan import CASES as PLANNED
 
 SCALE = 40
@@ -367,3 +368,19 @@ def test_rows_are_what_the_schema_asks_for(name: str, filled: Connection) -> Non
     found = filled.execute(CASES[name].fact.encode()).fetchone()
     assert found
     assert set(found) == {True}
+
+
+def test_short_unique_texts_never_limit_the_rows_of_a_table(init: Init, connection: Connection) -> None:
+    """Where they may be NULL, they are no key; where they may not, the table is a lookup. Whatever the other key is."""
+    keys = {"own": "id int PRIMARY KEY", "two": "a int, b int, PRIMARY KEY (a, b)", "loose": "a int NOT NULL"}
+    kinds = [(width, key, text) for width in range(1, 5) for key in keys for text in ("varchar", "char")]
+    tables = [f"{key}_{text}_{width} ({keys[key]}, t {text}({width})" for width, key, text in kinds]
+    made = init("".join(f"CREATE TABLE {table} UNIQUE); CREATE TABLE no_{table} UNIQUE NOT NULL);" for table in tables))
+    load(made, 1_000)
+    counts = {
+        name: connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(name))).fetchone()
+        for name in (f"{prefix}{table.partition(' ')[0]}" for table in tables for prefix in ("", "no_"))
+    }
+    assert {name for name, count in counts.items() if count != (1_000,)} == {
+        f"no_{key}_{text}_{width}" for width, key, text in kinds if width < 4
+    }

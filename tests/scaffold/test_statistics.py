@@ -94,10 +94,13 @@ INSERT INTO hexes SELECT lpad(to_hex(g), 3, '0') FROM generate_series(1, 1000) g
 CREATE TABLE fresh (id integer PRIMARY KEY, checked_at date NOT NULL CHECK (checked_at <= CURRENT_DATE));
 CREATE TABLE visits (id integer PRIMARY KEY); INSERT INTO visits VALUES (1);
 CREATE TABLE depots (id integer PRIMARY KEY, town text NOT NULL, state varchar(20), country text NOT NULL,
-    from_town text NOT NULL, from_state char(2), to_town text, to_state text, to_country text);
+    from_town text NOT NULL, from_state char(2), to_town text, to_state text, to_country text,
+    odd_town text, odd_country text, far_town text, far_state text);
 INSERT INTO depots SELECT g, 'Private ' || g, CASE WHEN g % 10 < 3 THEN 'CA' WHEN g % 10 < 5 THEN 'TX' END,
     CASE WHEN g % 10 < 5 THEN 'USA' WHEN g % 10 < 8 THEN 'South Korea' ELSE 'Japan' END, 'Private',
-    CASE WHEN g % 4 > 0 THEN 'WA' ELSE 'OR' END, 'Private', CASE WHEN g % 2 > 0 THEN '84' END, 'Denmark'
+    CASE WHEN g % 4 > 0 THEN 'WA' ELSE 'OR' END, 'Private', CASE WHEN g % 2 > 0 THEN '84' END, 'Denmark',
+    'Private', (ARRAY['Kosovo', 'Denmark', 'Narnia', 'Kosovo'])[1 + g % 4],
+    'Private', (ARRAY['ZZ', 'CA', 'NY', 'ZZ'])[1 + g % 4]
     FROM generate_series(1, 200) g;
 COMMENT ON TABLE depots IS 'Ask Private <someone@example.org>. Or nobody';
 CREATE TABLE trips (id integer PRIMARY KEY, depot_id integer REFERENCES depots, stop integer REFERENCES depots,
@@ -179,6 +182,10 @@ DEPOTS = {
     " AND avg((state IS NOT DISTINCT FROM 'CA')::int) BETWEEN 0.2 AND 0.4",
     "towns in these": "bool_and((town = 'Houston') = coalesce(state = 'TX', false)) AND count(DISTINCT town) = 7",
     "not with states that nobody knows": "count(to_state) BETWEEN 80 AND 120 AND min(to_country) = max(to_country)",
+    "countries that no list knows": "count(DISTINCT odd_country) = 3"
+    " AND avg((odd_country = 'Kosovo')::int) BETWEEN 0.4 AND 0.6 AND avg((odd_country = 'Denmark')::int) < 0.35",
+    "states that no list knows, without a country": "count(DISTINCT far_state) = 3"
+    " AND avg((far_state = 'ZZ')::int) BETWEEN 0.4 AND 0.6 AND bool_and((far_town = 'New York') = (far_state = 'NY'))",
     "also without a country": "bool_and(from_town = CASE from_state WHEN 'OR' THEN 'Portland' ELSE 'Seattle' END)"
     " AND avg((from_state = 'WA')::int) BETWEEN 0.65 AND 0.85",
 }
@@ -250,7 +257,7 @@ def test_init_names_the_columns_whose_values_it_copies(shop: Shop) -> None:
         "secrets.tier",
         "parcels.land",
         "parcels.coin",
-    } | {f"depots.{name}" for name in ("state", "country", "from_state", "to_country")}
+    } | {f"depots.{name}" for name in ("state", "country", "from_state", "to_country", "odd_country", "far_state")}
     assert '["on Hold"]' in shop.made.files["generators/secrets.py"]
 
 

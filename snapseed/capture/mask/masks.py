@@ -28,8 +28,7 @@ class TableMasks:
         Raises `SnapshotError` for a rule that fails. It does not say why: the reason may quote a value.
         """
         for name, bound in self.rules.items():
-            place = batch.schema.get_field_index(name)
-            if place >= 0:
+            if (place := batch.schema.get_field_index(name)) >= 0:
                 try:
                     made = _replaced(bound, batch.column(place), batch)
                 except Exception as exc:  # noqa: BLE001 - whatever it is, its text may quote a value

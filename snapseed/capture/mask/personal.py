@@ -57,8 +57,8 @@ def personal_columns(
     found = {}
     for place in places:
         own = facts.columns[place]
-        looks = looks_personal(own.table, (own.name, *own.parts), own.base, is_enum=own.is_enum) or reasons.get(place)
-        if looks:
+        by_name = looks_personal(own.table, (own.name, *own.parts), own.base, is_enum=own.is_enum)
+        if looks := by_name or reasons.get(place):
             found[place] = looks
     # What refers to one of them gets its rule from there, unless both refer to each other.
     referring = {own for own, target in facts.references if own != target and target in found}

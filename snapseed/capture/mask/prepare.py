@@ -201,8 +201,7 @@ def _given(rule: MaskRule, project: Project) -> list[str]:
     from snapseed.generate.pools import PoolFolder, Pools
 
     table = Pools(PoolFolder(project.generators / "pools")).table(rule.pool)
-    name = rule.column or table.columns[0]
-    if name not in table.columns:
+    if (name := rule.column or table.columns[0]) not in table.columns:
         raise ConfigurationError(f"the pool {rule.pool} has no column {name!r}")
     return table[name].unique(maintain_order=True).to_list()
 

@@ -233,8 +233,7 @@ def _broken(facts: Facts, rules: Mapping[Place, MaskRule], unique: UniqueFacts) 
 def _columns_in(facts: Facts, oid: int, expression: str) -> Iterator[str]:
     """The columns in an expression; of a generated column those that it is made from."""
     for name in [expression] if (oid, expression) in facts.columns else words_in(expression):
-        column = facts.columns.get((oid, name))
-        if column is not None and column.is_generated:
+        if (column := facts.columns.get((oid, name))) is not None and column.is_generated:
             yield from words_in(column.expression or "")
         elif column is not None:
             yield name

@@ -19,7 +19,7 @@ from snapseed.snapshot.types import INTEGERS, ColumnType, Family
 
 _SMALL_COLUMNS = 5
 # A unique column with no more different values makes a lookup.
-_NO_ROOM = 1_000
+NO_ROOM = 1_000
 # No root entity is further than this from the one that the scale counts.
 _LEVELS = 2
 _LOOKUP_ROWS, _NEEDED_LOOKUP_ROWS, _MOST_LOOKUP_ROWS = 8, 20, 5_000
@@ -65,8 +65,7 @@ def arrange(
                 for key in draft.foreign_keys(oid)
                 if key.target not in {oid, *draft.ancestors(oid), *lookups, *parents}
             ]
-            more = {key.target for key in asked if not draft.is_referable(key)}
-            if not more:
+            if not (more := {key.target for key in asked if not draft.is_referable(key)}):
                 return replace(draft, places=_with_sizes(draft, needed))
             keyed = {key.target: replace(draft.places[key.target], key=key.target_columns) for key in asked}
             other = replace(draft, places={**draft.places, **keyed})
@@ -97,7 +96,7 @@ def _lookups(
     referred = {key.target for table in tables.values() for key in table.foreign_keys if key.target != table.oid}
     found = set(known)
     for oid, table in tables.items():
-        has_no_room = _room(table, conditions[oid]) <= _NO_ROOM
+        has_no_room = _room(table, conditions[oid]) <= NO_ROOM
         is_small = len([column for column in table.columns if not column.generated]) <= _SMALL_COLUMNS
         refers = any(key.target != oid for key in table.foreign_keys)
         if has_no_room or (oid in referred and not refers and is_small and suggests("lookup", table.name)):
@@ -203,7 +202,9 @@ def _key_of(draft: Arrangement, oid: int) -> tuple[tuple[str, ...], bool]:
     table, parent = draft.tables[oid], draft.parents.get(oid)
     kinds = {column.name: _kind_in_key(table, column.name) for column in table.columns if not column.labels}
     possible = [name for name, kind in kinds.items() if kind and kind.family in {Family.UUID, *_ASCENDING}]
-    alone = [index[0] for index in table.unique if len(index) == 1]
+    # What may be NULL tells rows apart only as far as it has room; a table without room in other columns is a lookup.
+    room, is_lookup = draft.conditions[oid].room, oid in draft.lookups
+    alone = [name for name, *others in table.unique if not others and (is_lookup or room[name] > NO_ROOM)]
     dependent = table.foreign_columns | draft.conditions[oid].narrow
 
     def first(names: Iterable[str], others: frozenset[str] = frozenset()) -> tuple[str, ...]:
@@ -271,8 +272,7 @@ def _joint_key(draft: Arrangement, table: Table, parent: ForeignKey) -> tuple[st
 
 def _rank(draft: Arrangement, table: Table, parent: ForeignKey, name: str) -> int | None:
     """How well a column can differ among the rows of a parent; None if it cannot."""
-    keys = [key for key in table.foreign_keys if name in key.columns]
-    if not keys:
+    if not (keys := [key for key in table.foreign_keys if name in key.columns]):
         numbering = numbering_of(table, draft.conditions[table.oid], name, in_key=True)
         return numbering.rank if numbering else None
     (key, *others) = keys

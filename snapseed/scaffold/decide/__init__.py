@@ -268,8 +268,7 @@ def _combined(proposal: Proposal, chosen: Columns, group: Sequence[Rule], tables
         )
         for name in names
     }
-    rows = rows_meeting(options, chosen.values, concerned)
-    if not rows:
+    if not (rows := rows_meeting(options, chosen.values, concerned)):
         raise ImpossibleError(f"snapseed found no values that satisfy {group[0]}")
     together: dict[str, tuple[object, ...]] = {}
     for name, states in zip(names, zip(*rows, strict=True), strict=True):

@@ -14,6 +14,7 @@ import numpy as np
 
 from snapseed.generate.draws.unique import text_keys
 from snapseed.generate.words import WORDS
+from snapseed.scaffold.arrange.placing import NO_ROOM
 from snapseed.scaffold.conditions import MOMENTS
 from snapseed.scaffold.decide.orders import LATEST, is_later, is_moment, orders_of
 from snapseed.scaffold.decide.sources import Sources, leave
@@ -181,8 +182,8 @@ def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
         single = (value for value in sources.conditions.singled_out(name) if isinstance(value, int) and value > 0)
         yield Draw("rows.key()", (1, 1000, *single), is_unique=True)
         yield from draws_of(wanted)
-    elif is_whole_key and family in _TEXTS and not sources.place.is_lookup:
-        keys = text_keys(sources.place.name, np.array([1, 1_000]), *wanted.kind.modifiers)
+    elif is_whole_key and family in _TEXTS and not sources.place.is_lookup and sources.conditions.room[name] > NO_ROOM:
+        keys = text_keys(sources.place.name, np.array([1, NO_ROOM]), *wanted.kind.modifiers)
         yield Draw("rows.key()", tuple(keys), is_unique=True)
         yield from draws_of(wanted)
     elif name in sources.by_position:

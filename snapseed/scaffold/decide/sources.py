@@ -182,8 +182,7 @@ def _foreign(references: References, nullable: frozenset[str]) -> tuple[dict[For
             continue
         if key.guess:
             continue
-        empty = [name for name in fresh if name in nullable]
-        if not empty:
+        if not (empty := [name for name in fresh if name in nullable]):
             raise MisplacedError(f"no row is known that its foreign key ({', '.join(key.columns)}) can refer to")
         null |= dict.fromkeys(empty, "NULL, because no row is known that it can refer to")
     return chosen, null
