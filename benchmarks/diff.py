@@ -61,7 +61,7 @@ def measure_diff(workspace: Workspace) -> Findings:
         lambda: seconds(lambda: [verify_snapshot(project, environment) for environment in (old, new)]),
         lambda: seconds(partial(diff, SnapshotSide.of(snapshot_of(captured[0])), databases[1])),
         lambda: seconds(partial(diff, *databases)),
-        lambda: seconds(lambda: diff(*map(snapshot_side, captured))),
+        lambda: seconds(lambda: diff(*(SnapshotSide.of(snapshot_of(each)) for each in captured))),
         lambda: seconds(partial(_by_polars, *folders)),
     )
     # Reladiff takes ten seconds, and the ratio is far from its target.

@@ -97,7 +97,7 @@ def schema_error(
 
 
 def _require_parents(prepared: Prepared) -> None:
-    """A foreign key that is not enforced, or whose triggers are off, needs no parents."""
+    """A foreign key that is not enforced, or whose triggers are off, needs no parent; nor do rows with NULL in it."""
     facts = prepared.facts
     loaded = {facts[entity.name].oid for entity in prepared.entities}
     missing = [
@@ -108,7 +108,6 @@ def _require_parents(prepared: Prepared) -> None:
         if key.has_rows is False
         and key.is_checked
         and not key.targets.union(key.below) & loaded
-        # Rows with a NULL in the key need no parent.
         and (key.is_required or entity.rows > sum(seen[n].nulls if n in seen else entity.rows for n in key.columns))
     ]
     if missing:
