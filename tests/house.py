@@ -40,8 +40,8 @@ def measures() -> list[Measure]:
     long_signatures = tuple(crowded_signatures(modules))
     patches = tuple(patched_constants(sorted((ROOT / "tests").rglob("*.py"))))
     return [
-        Measure("Python lines", sum(sizes), 37_400),
-        Measure("modules", len(modules), 220),
+        Measure("Python lines", sum(sizes), 37_420),
+        Measure("modules", len(modules), 217),
         Measure("import circles between modules", len(circles), 0, circles),
         Measure(
             f"functions with more than {MOST_PARAMETERS} parameters, outside cli/",

@@ -129,7 +129,7 @@ def translate(exc: psycopg.Error, doing: str, where: str) -> SnapseedError:
         kind, summary = ServerError, f"the connection was lost while {doing}"
         advice = "run the same command again; the server's log says why it ended the session"
     elif state == "42501":  # insufficient_privilege
-        advice = "let the owner GRANT this role SELECT, and USAGE on the schema; for row-level security, BYPASSRLS"
+        advice = "let the owner GRANT what is missing; under row-level security, connect as the owner or with BYPASSRLS"
     elif state == _READ_ONLY:
         advice = "connect to the primary server, or RESET default_transaction_read_only of the role or the database"
     return kind(summary, where=", ".join(places), observed=observed, next_step=diagnostic.message_hint or advice)

@@ -13,7 +13,7 @@ from snapseed.load.plan import ColumnContents, Prepared
 from snapseed.load.plan.indexes import deferral_problems
 from snapseed.load.plan.table_set import TableSet
 from snapseed.load.request import Mode
-from snapseed.postgres.facts import ColumnFacts, ServerFacts, TableFacts, TableName
+from snapseed.postgres.facts import ColumnFacts, ForeignKeyFacts, ServerFacts, TableFacts, TableName
 from snapseed.postgres.fit import (
     Problem,
     column_problem,
@@ -97,18 +97,17 @@ def schema_error(
 
 
 def _require_parents(prepared: Prepared) -> None:
-    """A foreign key that is not enforced, or whose triggers are off, needs no parent; nor do rows with NULL in it."""
+    """A foreign key that is not enforced, or whose triggers are off, needs no parents."""
     facts = prepared.facts
     loaded = {facts[entity.name].oid for entity in prepared.entities}
     missing = [
         (str(table_name(entity)), key)
         for entity in prepared.entities
-        for seen in [prepared.contents.get(entity.name, {})]
         for key in facts[entity.name].foreign_keys
         if key.has_rows is False
         and key.is_checked
         and not key.targets.union(key.below) & loaded
-        and (key.is_required or entity.rows > sum(seen[n].nulls if n in seen else entity.rows for n in key.columns))
+        and entity.rows > (0 if key.is_required else _rows_without(prepared, entity, key))
     ]
     if missing:
         others = ", ".join(dict.fromkeys(key.references_name for _, key in missing))
@@ -122,6 +121,12 @@ def _require_parents(prepared: Prepared) -> None:
             if is_known
             else f"make a snapshot that has {others} too, or load those rows first",
         )
+
+
+def _rows_without(prepared: Prepared, entity: EntityRecord, key: ForeignKeyFacts) -> int:
+    """At most how many rows have a NULL in the key, and so need no parent."""
+    seen = prepared.contents.get(entity.name, {})
+    return sum(seen[name].nulls if name in seen else entity.rows for name in key.columns)
 
 
 def _table_problems(

@@ -78,15 +78,21 @@ def require_consent(prepared: Prepared, request: LoadRequest, environment: Envir
     tables = [*(prepared.facts[entity.name] for entity in prepared.entities), *prepared.children]
     identity, filled = prepared.identity, prepared.filled
     assert identity is not None
-    remote = [f"{name} of {table.name}, a foreign table" for table in tables for name in table.foreign_partitions]
-    taken = [f"{table.name}, of {table.extension}" for table in tables if table.extension]
-    if remote or taken:
+    if remote := [f"{name} of {table.name}" for table in tables for name in table.foreign_partitions]:
         raise RefusedError(
-            "rows are on another server, or belong to an extension",
+            "the rows of a partition are on another server",
             where=str(identity),
-            observed="; ".join([*remote, *taken]),
-            expected="tables of your own, with all their rows in this database",
-            next_step="detach foreign partitions; leave other tables out by naming the rest with --only",
+            observed=f"foreign tables: {', '.join(remote)}",
+            expected="partitions in this database",
+            next_step="detach these partitions, or leave the table out by naming the others with --only",
+        )
+    if taken := [f"{table.name}, of {table.extension}" for table in tables if table.extension]:
+        raise RefusedError(
+            "a table belongs to an extension",
+            where=str(identity),
+            observed="; ".join(taken),
+            expected="tables of your own",
+            next_step="leave the table out by naming the others with --only",
         )
     if request.mode is not Mode.APPEND:
         if request.mode is Mode.REPAIR:
