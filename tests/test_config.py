@@ -214,6 +214,24 @@ def test_a_number_as_a_variable_is_whole(bad: str, tmp_path: Path, monkeypatch: 
     assert bad in (caught.value.observed or "")
 
 
+@pytest.mark.parametrize(
+    ("text", "observed", "expected"),
+    [
+        ('[embeddings]\nqueue = "kafka"\n', "kafka", "stream or list"),
+        ('[[capture.references]]\nfrom = "a.b"\n', "from", None),
+        ("[environments.x]\nretries = -1\n", "-1", "`int` >= 0"),
+    ],
+)
+def test_what_was_found_is_never_what_was_expected(
+    text: str, observed: str, expected: str | None, tmp_path: Path
+) -> None:
+    """For words, keys and numbers."""
+    with pytest.raises(ConfigurationError) as caught:
+        project_of(tmp_path, MINIMAL + text)
+    assert observed in (caught.value.observed or "")
+    assert caught.value.expected == expected
+
+
 def test_a_file_of_variables_is_read_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the argument or SNAPSEED_ENV_FILE, never by default. It does not override variables that are set."""
     project_of(tmp_path, MINIMAL + 'database = "postgresql://${HOST_:-here}/${NAME_:-none}"\n')

@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 from dotenv import dotenv_values
@@ -170,9 +170,12 @@ def convert(value: object, kind: type[_Table], where: str) -> _Table:
         problem, _, path = str(exc).partition(" - at `$.")
         expected, _, observed = problem.removeprefix("Expected ").partition(", got ")
         key = path.rstrip("`")
+        if expected == problem:  # It says what was found, such as a key that is not known.
+            kinds = {field.name: field.type for field in msgspec.structs.fields(kind)}
+            expected, observed = " or ".join(map(str, get_args(kinds.get(key)))), problem
         observed = observed or (repr(value[key]) if key in value else "")
         raise ConfigurationError(
-            "a setting is not valid", where=f"{where} {key}", observed=observed or None, expected=expected
+            "a setting is not valid", where=f"{where} {key}", observed=observed or None, expected=expected or None
         ) from exc
 
 
