@@ -40,7 +40,7 @@ def measures() -> list[Measure]:
     long_signatures = tuple(crowded_signatures(modules))
     patches = tuple(patched_constants(sorted((ROOT / "tests").rglob("*.py"))))
     return [
-        Measure("Python lines", sum(sizes), 37_420),
+        Measure("Python lines", sum(sizes), 37_400),
         Measure("modules", len(modules), 217),
         Measure("import circles between modules", len(circles), 0, circles),
         Measure(

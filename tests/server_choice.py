@@ -156,8 +156,8 @@ def _container() -> Iterator[str]:
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.wait_strategies import ExecWaitStrategy
 
-    # On the network of this machine. Behind a port that Docker forwards (as PostgresContainer does), the server would
-    # have its own address. The guard would treat it as another machine and refuse most tests.
+    # The container uses the network of this machine. With a forwarded port, as PostgresContainer has it, the server
+    # would have an address of its own, and the guard would refuse most tests as if it were another machine.
     port = _free_port()
     ready = ExecWaitStrategy(["pg_isready", "--quiet", "--host=127.0.0.1", f"--port={port}"])
     container = DockerContainer(image(), network_mode="host").waiting_for(ready.with_startup_timeout(_START_SECONDS))

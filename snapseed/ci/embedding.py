@@ -83,6 +83,7 @@ def _work(
     done = 0
 
     def told(event: Event) -> None:
+        """Tell how many jobs are done, and of workers that failed."""
         nonlocal done
         if isinstance(event, BatchDone):
             done += event.jobs

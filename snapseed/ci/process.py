@@ -132,6 +132,7 @@ class _Steps:
         """Run a step, again while its failure may pass, and tell its result."""
 
         def told(event: Event) -> None:
+            """Tell of an attempt: why it failed, and when the next one comes."""
             assert isinstance(event, Attempted)
             error = event.error
             reason = None if error is None else str(error)

@@ -73,12 +73,14 @@ def worker(
     ending: list[int] = []
 
     def end(number: int, _frame: FrameType | None) -> None:
+        """End after this batch; at once if a signal came before."""
         if ending:
             raise KeyboardInterrupt
         ending.append(number)
         console.note("ending after this batch; once more to end at once")
 
     def told(event: Event) -> None:
+        """Show each batch, and each worker that failed."""
         health(event)
         if isinstance(event, BatchDone):
             known = {name: round(value, 3) for name, value in vars(event).items()}

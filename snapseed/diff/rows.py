@@ -117,6 +117,7 @@ def overlapping(bounds: Sequence[FirstKey], key: Sequence[Column], wanted: Seque
         return everything
 
     def place(found: pl.DataFrame) -> int:
+        """The number of the range that this key is in."""
         return begins.filter(~_is_beyond(found, "after")).height
 
     first = min(0 if found is None else place(found) for found, _ in asked)

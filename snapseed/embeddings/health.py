@@ -105,6 +105,7 @@ def serving(health: Health, port: int | None) -> Iterator[None]:
     metrics = make_wsgi_app(health.registry)
 
     def answer(request: dict[str, Any], start: Callable[..., object]) -> Iterable[bytes]:
+        """Answer a request for the metrics or the health."""
         if request["PATH_INFO"] == "/metrics":
             # OpenMetrics for everyone, also for a client that does not ask for it.
             found: Iterable[bytes] = metrics(request | {"HTTP_ACCEPT": "application/openmetrics-text"}, start)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import re
-from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from snapseed.errors import ConfigurationError, GeneratorError
-from snapseed.generate.draws.bits import Int64s, UInt64s, categories, identity_hashes, thresholds
+from snapseed.generate.draws.bits import Int64s, UInt64s, categories, identity_hashes, skewed_weights, thresholds
 from snapseed.generate.draws.numbers import along
 from snapseed.generate.draws.unique import text_keys, uuid_keys
 from snapseed.snapshot.keys import is_key_type
@@ -159,7 +158,7 @@ class FanOut:
     """How many children each parent has: what `per_parent` accepts. `exactly`, `fan_out` and `counted` make it.
 
     `count` gets 64 uniform bits per parent and the parents' frame, and must depend on nothing else. `maximum` is the
-    most children that a parent can have; the children's keys depend on it. for `among`, see `fan_out()`.
+    most children that a parent can have; the children's keys depend on it. For `among`, see `fan_out()`.
     """
 
     maximum: int
@@ -244,20 +243,6 @@ def counted(expression: pl.Expr, maximum: int) -> FanOut:
         return series.to_numpy()
 
     return FanOut(maximum, count)
-
-
-def skewed_weights(mean: float, maximum: int) -> list[int]:
-    """Weights 1 / (number + shift)^2 in integers. The mean grows with the shift, so bisection finds it."""
-
-    def weights(shift: int) -> list[int]:
-        return [2**120 // (number * 2**16 + shift) ** 2 for number in range(maximum + 1)]
-
-    def reaches_mean(shift: int) -> bool:
-        """Whether weights with this shift have at least the mean."""
-        found = weights(shift)
-        return sum(number * weight for number, weight in enumerate(found)) * 10**6 >= round(mean * 10**6) * sum(found)
-
-    return weights(bisect_left(range(2**40), x=True, lo=1, key=reaches_mean))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -350,5 +335,4 @@ def _product(numbers: Int64s, fraction: Fraction) -> Int64s:
     """`numbers` times `fraction`, rounded down. Exact: in Python's integers where 64 bits might overflow."""
     if len(numbers) and int(np.abs(numbers).max()) * fraction.numerator >= 2**63:
         numbers = numbers.astype(object)
-    result: Int64s = (numbers * fraction.numerator // fraction.denominator).astype(np.int64)
-    return result
+    return np.asarray(numbers * fraction.numerator // fraction.denominator, dtype=np.int64)

@@ -133,7 +133,7 @@ def require_allowed(identity: Identity, target: Target, environment: Environment
             )
         return
     place = f"[environments.{environment.name}]"
-    # A loopback address of a server behind a proxy says nothing about where that is.
+    # A proxy on this machine may lead to a server on another one: a loopback address proves nothing.
     remote = [end for end in ends if end is not None and not _is_local(end)]
     if remote and not ({identity.host, *remote} - {""}) & set(environment.allow_hosts):
         suggested = identity.host or remote[0]

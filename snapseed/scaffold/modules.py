@@ -72,13 +72,8 @@ def _module(plan: EntityPlan, scale: int) -> str:
     lines = [f'"""{plan.title}"""', "", *_imports(plan), "", ""]
     for note in plan.notes:
         # A note that gives a reason is about something that is missing.
-        lines += textwrap.wrap(
-            f"# {'TODO: ' * (', because ' in note)}{note}.",
-            _WIDTH,
-            subsequent_indent="# ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        text = f"# TODO: {note}." if ", because " in note else f"# {note}."
+        lines += textwrap.wrap(text, _WIDTH, subsequent_indent="# ", break_long_words=False, break_on_hyphens=False)
     lines += ["@entity(", *_declaration(plan), ")"]
     parameters = ["rows: Rows", *(f"{name}: pl.DataFrame" for name in plan.parameters)]
     lines += _wrapped(f"def {plan.name}(", parameters, ") -> pl.DataFrame:", 0)

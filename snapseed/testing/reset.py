@@ -23,14 +23,7 @@ from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import snapshot_of
 from snapseed.testing.replace import COPY_TRIES, replace_database, require_replaceable, when_unused
 from snapseed.testing.server import QUERIES, Server, template_name
-from snapseed.testing.template import (
-    Template,
-    copy_database,
-    drop_unused,
-    find_template,
-    hold_template,
-    strategy_for,
-)
+from snapseed.testing.template import Template, copy_database, drop_unused, find_template, hold_template, strategy_for
 from snapseed.testing.turn import TEMPLATING, Turn, TurnReport, taking_turns
 
 # The fingerprint of what this role may not read.

@@ -54,7 +54,7 @@ def test_the_mean_is_met_within_one_percent(mean: float, maximum: int) -> None:
 @given(st.integers(3, 300), st.floats(0.01, 0.49))
 def test_the_weights_have_the_requested_mean(maximum: int, share: float) -> None:
     """Within a hundredth for any mean and maximum, and they fall from one number to the next."""
-    from snapseed.generate.entity import skewed_weights
+    from snapseed.generate.draws.bits import skewed_weights
 
     weights = skewed_weights(maximum * share, maximum)
     mean = sum(number * weight for number, weight in enumerate(weights)) / sum(weights)

@@ -28,7 +28,7 @@ def proxy(endpoint: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ite
 
 @dataclass(frozen=True)
 class Stored:
-    """A project whose folder has a small snapshot `dev`, a proxy, and an empty store behind it."""
+    """A project with a small snapshot `dev` in its folder, and an empty store that it reaches through a proxy."""
 
     project: Project
     proxy: FaultProxy

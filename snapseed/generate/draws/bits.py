@@ -6,6 +6,7 @@ All arithmetic is on 64-bit integers and wraps; nothing here depends on a CPU, a
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -87,6 +88,21 @@ def thresholds(weights: Sequence[int]) -> UInt64s:
     # Nothing can be drawn after the last positive weight.
     ends = [running * 2**64 // total for running in accumulate(weights[:-1]) if running < total]
     return np.array(ends, dtype=np.uint64)
+
+
+def skewed_weights(mean: float, maximum: int) -> list[int]:
+    """Weights 1 / (number + shift)^2 in integers. The mean grows with the shift, so bisection finds it."""
+
+    def weights(shift: int) -> list[int]:
+        """The weights of 0 to the maximum with this shift."""
+        return [2**120 // (number * 2**16 + shift) ** 2 for number in range(maximum + 1)]
+
+    def reaches_mean(shift: int) -> bool:
+        """Whether weights with this shift have at least the mean."""
+        found = weights(shift)
+        return sum(number * weight for number, weight in enumerate(found)) * 10**6 >= round(mean * 10**6) * sum(found)
+
+    return weights(bisect_left(range(2**40), x=True, lo=1, key=reaches_mean))
 
 
 def categories(bits: UInt64s, ends: UInt64s) -> npt.NDArray[np.intp]:

@@ -7,16 +7,7 @@ from dataclasses import replace
 
 from snapseed.config import Environment
 from snapseed.errors import RefusedError
-from snapseed.load.plan import (
-    ChildPlan,
-    ColumnPlan,
-    Emptying,
-    LeftTable,
-    LoadPlan,
-    Prepared,
-    Setting,
-    TablePlan,
-)
+from snapseed.load.plan import ChildPlan, ColumnPlan, Emptying, LeftTable, LoadPlan, Prepared, Setting, TablePlan
 from snapseed.load.plan.indexes import choose_rebuild, keys_to_defer
 from snapseed.load.plan.parallel import Way, choose_ways
 from snapseed.load.plan.requirements import refused_upserts, require_loadable
